@@ -1,0 +1,1 @@
+//! The evaluation rules: an evaluation context in, an evaluation result out.
