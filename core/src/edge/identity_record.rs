@@ -72,7 +72,172 @@ pub enum ChangeError {
 
 impl IdentityRecord {
     /// Applies a change. On an error the record is as it was.
-    pub fn apply(&mut self, _change: &TraitChange) -> Result<(), ChangeError> {
-        todo!()
+    ///
+    /// A trait that is set again keeps its place and its id, whatever its type was; a new one goes to
+    /// the end. Where a merge names a key twice, the later one wins. An increment stays in the 32-bit
+    /// range of Flagsmith's integer traits (flagsmith-api.md A.4).
+    pub fn apply(&mut self, change: &TraitChange) -> Result<(), ChangeError> {
+        match change {
+            TraitChange::Merge(traits) => {
+                for (key, value) in traits {
+                    match value {
+                        Some(value) => self.set(key, value.clone()),
+                        None => self.traits.retain(|stored| stored.key != *key),
+                    }
+                }
+                Ok(())
+            }
+            TraitChange::Increment { key, by } => {
+                let value = match self.get(key) {
+                    None => 0,
+                    Some(TraitScalar::Int(value)) => *value,
+                    Some(_) => return Err(ChangeError::NotAnInteger),
+                };
+                let sum = value
+                    .checked_add(*by)
+                    .filter(|sum| i32::try_from(*sum).is_ok())
+                    .ok_or(ChangeError::OutOfRange)?;
+                self.set(key, TraitScalar::Int(sum));
+                Ok(())
+            }
+        }
+    }
+
+    /// The stored value of a trait.
+    pub fn get(&self, key: &str) -> Option<&TraitScalar> {
+        self.traits
+            .iter()
+            .find(|stored| stored.key == key)
+            .map(|stored| &stored.value)
+    }
+
+    fn set(&mut self, key: &str, value: TraitScalar) {
+        match self.traits.iter_mut().find(|stored| stored.key == key) {
+            Some(stored) => stored.value = value,
+            None => self.traits.push(StoredTrait {
+                id: None,
+                key: key.to_owned(),
+                value,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> TraitScalar {
+        TraitScalar::Text(value.to_owned())
+    }
+
+    fn merge(changes: &[(&str, Option<TraitScalar>)]) -> TraitChange {
+        TraitChange::Merge(
+            changes
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), v.clone()))
+                .collect(),
+        )
+    }
+
+    fn seen(record: &IdentityRecord) -> Vec<(&str, &TraitScalar)> {
+        record
+            .traits
+            .iter()
+            .map(|stored| (stored.key.as_str(), &stored.value))
+            .collect()
+    }
+
+    #[test]
+    fn merge_sets_deletes_and_keeps_places_and_ids() {
+        let mut record = IdentityRecord::default();
+        record
+            .apply(&merge(&[
+                ("a", Some(TraitScalar::Int(1))),
+                ("b", Some(text("x"))),
+            ]))
+            .unwrap();
+        record.traits[0].id = Some(7);
+        record
+            .apply(&merge(&[
+                ("c", Some(TraitScalar::Bool(true))),
+                ("a", Some(text("one"))),
+                ("b", None),
+                ("never", None),
+            ]))
+            .unwrap();
+        assert_eq!(
+            seen(&record),
+            [("a", &text("one")), ("c", &TraitScalar::Bool(true))]
+        );
+        assert_eq!(record.traits[0].id, Some(7));
+    }
+
+    #[test]
+    fn later_duplicate_wins() {
+        let mut record = IdentityRecord::default();
+        record
+            .apply(&merge(&[
+                ("k", Some(TraitScalar::Int(1))),
+                ("k", Some(TraitScalar::Int(2))),
+            ]))
+            .unwrap();
+        assert_eq!(seen(&record), [("k", &TraitScalar::Int(2))]);
+    }
+
+    #[test]
+    fn increment_counts_from_zero_and_refuses_what_is_no_integer() {
+        let mut record = IdentityRecord::default();
+        let by = |by| TraitChange::Increment {
+            key: "n".to_owned(),
+            by,
+        };
+        for step in [2, 3, -10] {
+            record.apply(&by(step)).unwrap();
+        }
+        assert_eq!(record.get("n"), Some(&TraitScalar::Int(-5)));
+        for past in [
+            i64::MAX,
+            i64::MIN,
+            i64::from(i32::MAX) + 6,
+            i64::from(i32::MIN) + 4,
+        ] {
+            assert_eq!(record.apply(&by(past)), Err(ChangeError::OutOfRange));
+        }
+        assert_eq!(record.get("n"), Some(&TraitScalar::Int(-5)));
+        for other in [TraitScalar::Float(1.0), TraitScalar::Bool(true), text("1")] {
+            record.apply(&merge(&[("n", Some(other.clone()))])).unwrap();
+            assert_eq!(record.apply(&by(1)), Err(ChangeError::NotAnInteger));
+            assert_eq!(record.get("n"), Some(&other));
+        }
+    }
+
+    #[test]
+    fn json_is_the_bare_scalar() {
+        let record = IdentityRecord {
+            id: None,
+            created_at_micros: 5,
+            traits: vec![
+                StoredTrait {
+                    id: Some(1),
+                    key: "i".to_owned(),
+                    value: TraitScalar::Int(2),
+                },
+                StoredTrait {
+                    id: None,
+                    key: "f".to_owned(),
+                    value: TraitScalar::Float(2.0),
+                },
+            ],
+        };
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(
+            json,
+            r#"{"created_at_micros":5,"traits":[{"id":1,"key":"i","value":2},{"key":"f","value":2.0}]}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<IdentityRecord>(&json).unwrap(),
+            record
+        );
     }
 }

@@ -6,8 +6,10 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
+mod hex;
 mod identity_record;
 mod ports;
+pub mod signature;
 
 pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange, TraitScalar};
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};

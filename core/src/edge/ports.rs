@@ -1,6 +1,9 @@
 //! What the core asks of a host. Futures carry no `Send` bound: each host names a concrete type, so
 //! axum's compiler infers `Send` and Workers need none (docs/adr/0001).
-#![expect(async_fn_in_trait, reason = "Send is inferred per host; a Worker's futures are not Send")]
+#![expect(
+    async_fn_in_trait,
+    reason = "Send is inferred per host; a Worker's futures are not Send"
+)]
 
 use bytes::Bytes;
 

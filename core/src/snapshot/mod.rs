@@ -11,4 +11,6 @@ mod view;
 
 pub use package::{Package, PackageError, PackageMeta, compile};
 pub use publication::{Publication, ServerKey};
-pub use view::{Identity, OverrideBucket, Settings, Side, Snapshot, SnapshotError, Trait, TraitValue};
+pub use view::{
+    Identity, OverrideBucket, Settings, Side, Snapshot, SnapshotError, Trait, TraitValue,
+};
