@@ -32,6 +32,9 @@ pub struct Details {
     pub features: BTreeMap<i64, FeatureDetails>,
     /// By `featurestate_uuid`.
     pub states: BTreeMap<String, StateDetails>,
+    /// Descriptions of segments, by segment id; one that is not here has none.
+    #[serde(default)]
+    pub segments: BTreeMap<i64, String>,
 }
 
 /// What is shown of a feature beyond id, name and type.

@@ -200,8 +200,8 @@ impl Snapshot {
         todo!()
     }
 
-    /// Appends `[{"id":…,"name":…}]`, the segments the identity is in (deprecated
-    /// `GET /identities/<identifier>/`).
+    /// Appends `[{"id":…,"name":…,"description":…}]`, the segments the identity is in (deprecated
+    /// `GET /identities/<identifier>/`); without `Details` there is no `description`.
     pub fn write_identity_segments(&self, _identity: &Identity<'_>, _out: &mut Vec<u8>) {
         todo!()
     }
