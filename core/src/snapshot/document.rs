@@ -17,7 +17,9 @@ pub struct Document {
     pub project: Project,
     /// Environment defaults, one per feature.
     pub feature_states: Vec<FeatureState>,
-    /// Overrides made for single identities.
+    /// Overrides made for single identities. A publication holds all of them, as remote evaluation
+    /// always obeys them; the document that is served leaves them out where
+    /// `use_identity_overrides_in_local_eval` is false.
     #[serde(default)]
     pub identity_overrides: Vec<IdentityOverride>,
     /// The environment's name.
@@ -38,7 +40,8 @@ pub struct Document {
     /// Whether bucketing hashes `<api_key>_<identifier>` rather than the identity's id.
     #[serde(default = "yes")]
     pub use_identity_composite_key_for_hashing: bool,
-    /// Whether the document carries identity overrides.
+    /// Whether the document as served carries identity overrides; when false, `compile` serves `[]`
+    /// in its JSON and keeps them for remote evaluation.
     #[serde(default = "yes")]
     pub use_identity_overrides_in_local_eval: bool,
     /// Fields this version does not know.

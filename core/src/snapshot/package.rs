@@ -72,7 +72,8 @@ impl Package {
         todo!()
     }
 
-    /// The environment document's JSON as served to local-evaluation SDKs.
+    /// The environment document's JSON as served to local-evaluation SDKs: without identity overrides
+    /// where `use_identity_overrides_in_local_eval` is false.
     pub fn document(&self) -> Bytes {
         todo!()
     }
