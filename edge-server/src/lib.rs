@@ -1,1 +1,51 @@
-//! Under construction.
+//! The native edge: core's SDK API over sockets, with snapshots in memory and on disk.
+//!
+//! It is a small server of its own (`yardarm-edge`) that needs nothing but a directory, and what the
+//! control plane mounts so that one self-hosted process serves both. Flag logic and HTTP semantics
+//! are [`yardarm_core`]'s; this crate is glue.
+//!
+//! ```text
+//! socket ── server ── service ── core::edge::handle ── host ─┬─ SnapshotStore ── package files
+//!                        │                                   └─ Identities ──┬── identity files
+//!                        └─ Usage                                            └── Postgres (control plane)
+//! ```
+//!
+//! - [`SnapshotStore`]: every published environment, in memory, written through to disk. A restart
+//!   with the control plane down answers at once; a damaged file is set aside and the rest serve.
+//! - [`Identities`]: traits that SDKs store. [`IdentityFiles`] keeps them on disk and says what it
+//!   promises; the control plane brings its own.
+//! - [`Edge`]: answers requests; [`router`] is its axum form for mounting, [`serve`] the socket loop.
+//! - [`Usage`]: receives what requests caused besides replies (flag usage counts).
+//!
+//! A data directory looks like this, and belongs to one process at a time:
+//!
+//! ```text
+//! lock
+//! environments/<sha256 of the environment key>.package
+//! identities/<sha256 of the environment key>/<2 digits>/<sha256 of the identifier>.json
+//! ```
+//!
+//! A full disk or a failing one makes the request that had to write answer 503; what was held keeps
+//! serving. Files that were found damaged get `.damaged` appended to their names and are not read again.
+
+#![forbid(unsafe_code)]
+
+mod durable;
+mod host;
+mod identities;
+mod identity_files;
+mod package_files;
+mod request_id;
+mod server;
+mod service;
+mod snapshots;
+mod usage;
+
+pub use durable::{DataDirectory, DataDirectoryError};
+pub use host::NativeHost;
+pub use identities::Identities;
+pub use identity_files::IdentityFiles;
+pub use server::serve;
+pub use service::{Edge, router};
+pub use snapshots::SnapshotStore;
+pub use usage::{LoggedUsage, Usage};

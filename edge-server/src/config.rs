@@ -1,0 +1,105 @@
+//! Settings of `yardarm-edge`, from flags and the environment.
+
+use std::io::{IsTerminal as _, stderr};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Serves Flagsmith's SDK API from published snapshots.
+///
+/// A Yardarm control plane publishes to it with signed requests; everything it was sent is kept in
+/// the data directory, so it answers at once after a restart, whether the control plane is up or not.
+#[derive(Debug, Parser)]
+#[command(name = "yardarm-edge", version, after_help = SECRET_HELP)]
+pub(crate) struct Config {
+    /// Address and port to serve on (HTTP/1.1 and HTTP/2 without TLS); port 0 takes a free one.
+    #[arg(long, env = "YARDARM_EDGE_LISTEN", default_value = "127.0.0.1:8001")]
+    pub(crate) listen: String,
+
+    /// Directory for snapshots and identities; made where missing, used by one process at a time.
+    #[arg(long, env = "YARDARM_EDGE_DATA_DIR", default_value = "yardarm-edge-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// File with the publishing secret, instead of YARDARM_PUBLISHING_SECRET.
+    #[arg(long, env = "YARDARM_PUBLISHING_SECRET_FILE")]
+    publishing_secret_file: Option<PathBuf>,
+
+    /// Mebibytes of recently used identities kept in memory.
+    #[arg(long, env = "YARDARM_EDGE_IDENTITY_MEMORY", default_value_t = 64)]
+    identity_memory: u32,
+
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+const SECRET_HELP: &str = "\
+The secret that signs publications is read from the environment variable YARDARM_PUBLISHING_SECRET, so \
+that it shows in no process list. Without one the edge takes no publications and serves what it holds.";
+
+/// Where the secret is looked for.
+const SECRET: &str = "YARDARM_PUBLISHING_SECRET";
+
+/// What is logged, to standard error.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Least level, or directives such as `info,yardarm_edge=debug`; at debug every request is logged.
+    #[arg(long, env = "YARDARM_LOG", default_value = "info")]
+    log_level: EnvFilter,
+
+    /// How log lines look.
+    #[arg(long, env = "YARDARM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// The publishing secret; an empty one is an error rather than an open door.
+    pub(crate) fn publishing_secret(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let (secret, source) = if let Some(path) = &self.publishing_secret_file {
+            let secret = std::fs::read_to_string(path)
+                .with_context(|| format!("publishing secret file {}", path.display()))?;
+            (secret.trim().to_owned(), path.display().to_string())
+        } else {
+            match std::env::var(SECRET) {
+                Ok(secret) => (secret, SECRET.to_owned()),
+                Err(std::env::VarError::NotPresent) => return Ok(None),
+                Err(std::env::VarError::NotUnicode(_)) => bail!("{SECRET} is not valid text"),
+            }
+        };
+        if secret.is_empty() {
+            bail!("{source} is empty: give it a secret, or take it away to accept no publications");
+        }
+        Ok(Some(secret.into_bytes()))
+    }
+
+    pub(crate) fn identity_memory_bytes(&self) -> u64 {
+        u64::from(self.identity_memory) << 20
+    }
+}
+
+impl Log {
+    /// Starts logging, once a process.
+    pub(crate) fn start(&self) {
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(self.log_level.clone())
+            .with_writer(stderr);
+        if self.log_format == LogFormat::Text
+            || self.log_format == LogFormat::Auto && stderr().is_terminal()
+        {
+            lines.init();
+        } else {
+            lines.json().flatten_event(true).init();
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The native host: core's ports over [`SnapshotStore`] and any [`Identities`].
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use yardarm_core::edge::{
+    ChangeError, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
+};
+use yardarm_core::snapshot::{Package, Snapshot};
+use yardarm_core::time::Timestamp;
+
+use crate::identities::Identities;
+use crate::snapshots::SnapshotStore;
+
+/// A host that answers from memory and keeps identities wherever `I` does.
+pub struct NativeHost<I> {
+    snapshots: SnapshotStore,
+    identities: I,
+    publishing_secret: Option<Vec<u8>>,
+}
+
+impl<I: Identities> NativeHost<I> {
+    /// A host; without a secret it takes no publications over HTTP (those routes answer 404).
+    pub fn new(
+        snapshots: SnapshotStore,
+        identities: I,
+        publishing_secret: Option<Vec<u8>>,
+    ) -> Self {
+        Self {
+            snapshots,
+            identities,
+            publishing_secret,
+        }
+    }
+
+    /// The snapshots, for whoever publishes within the process.
+    pub fn snapshots(&self) -> &SnapshotStore {
+        &self.snapshots
+    }
+}
+
+impl<I> fmt::Debug for NativeHost<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NativeHost")
+            .field("snapshots", &self.snapshots)
+            .field("takes_publications", &self.publishing_secret.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<I: Identities> Host for NativeHost<I> {
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn random(&self) -> [u8; 16] {
+        rand::random()
+    }
+
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn publishing_secret(&self) -> Option<Vec<u8>> {
+        self.publishing_secret.clone()
+    }
+
+    async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
+        Ok(self.snapshots.snapshot(&key))
+    }
+
+    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
+        Ok(self.snapshots.package(snapshot).map(|package| package.document()))
+    }
+
+    async fn override_bucket(
+        &self,
+        snapshot: &Snapshot,
+        bucket: u32,
+    ) -> Result<Option<Bytes>, Unavailable> {
+        let package = self.snapshots.package(snapshot);
+        Ok(package.and_then(|package| package.override_bucket(bucket)))
+    }
+
+    async fn identity(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+    ) -> Result<Option<IdentityRecord>, Unavailable> {
+        self.identities.identity(snapshot.environment_key(), identifier).await
+    }
+
+    async fn change_identity(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+        change: &TraitChange,
+    ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
+        let environment_key = snapshot.environment_key();
+        self.identities.change_identity(environment_key, identifier, change, self.now()).await
+    }
+
+    async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
+        self.snapshots.install(package).await
+    }
+
+    async fn held(&self) -> Result<Vec<Held>, Unavailable> {
+        Ok(self.snapshots.held())
+    }
+}

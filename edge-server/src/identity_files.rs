@@ -1,0 +1,259 @@
+//! Identities on disk: one JSON file an identity.
+//!
+//! `<sha256(environment key)>/<first two digits>/<sha256(identifier)>.json`, so that any identifier
+//! is a file name and no directory grows past a 256th of the environment.
+//!
+//! **What is promised.** A change that was answered is on disk: the new file is flushed, renamed over
+//! the old one, and the directory flushed, before the reply. That is two flushes (a millisecond or so
+//! each on an SSD, much more on a spinning disk), paid only by requests that change something: an
+//! SDK that posts the same traits again costs none. Changes of different identities are flushed in
+//! parallel. Whoever has thousands of new identities a second mounts the edge in the control plane
+//! and keeps them in Postgres.
+//!
+//! What was used lately stays in memory. That copy is never stale, since the directory belongs to
+//! this process alone ([`DataDirectory`]) and it is filled and replaced only under the identity's lock.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use yardarm_core::edge::{ChangeError, IdentityRecord, TraitChange, TraitScalar, Unavailable};
+use yardarm_core::time::Timestamp;
+
+use crate::durable::{self, DataDirectory};
+use crate::identities::Identities;
+
+/// How many identities can be changed at the same time; two that share a lock only wait.
+const LOCKS: usize = 1024;
+
+/// What a remembered record takes besides its traits, in bytes, roughly.
+const RECORD_OVERHEAD: u64 = 160;
+
+/// Identities in a directory. Cheap to clone; clones are the same store.
+#[derive(Debug, Clone)]
+pub struct IdentityFiles {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    locks: Vec<Arc<Mutex<()>>>,
+    recent: Cache<Address, Remembered, RecordSize>,
+    _owner: Arc<DataDirectory>,
+}
+
+/// What the disk says of an identity; `None` for one it does not have.
+type Remembered = Option<Arc<IdentityRecord>>;
+
+/// Where an identity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Address {
+    environment: [u8; 32],
+    identifier: [u8; 32],
+}
+
+/// What a file holds: the record, and whose it is, which its hashed name does not tell.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    identifier: std::borrow::Cow<'a, str>,
+    #[serde(flatten)]
+    record: IdentityRecord,
+}
+
+#[derive(Debug, Clone)]
+struct RecordSize;
+
+impl IdentityFiles {
+    /// Opens the store below a data directory, keeping up to `memory` bytes of records at hand.
+    pub fn open(owner: &Arc<DataDirectory>, memory: u64) -> io::Result<Self> {
+        let directory = owner.path().join("identities");
+        durable::create_directory(&directory)?;
+        let records = usize::try_from(memory / RECORD_OVERHEAD).unwrap_or(usize::MAX);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                directory,
+                locks: (0..LOCKS).map(|_| Arc::default()).collect(),
+                recent: Cache::with_weighter(records.min(1 << 20), memory, RecordSize),
+                _owner: Arc::clone(owner),
+            }),
+        })
+    }
+
+    async fn lock(&self, address: &Address) -> OwnedMutexGuard<()> {
+        let [low, high, ..] = address.identifier;
+        let lock = usize::from(u16::from_le_bytes([low, high])) % LOCKS;
+        Arc::clone(&self.shared.locks[lock]).lock_owned().await
+    }
+}
+
+impl Identities for IdentityFiles {
+    async fn identity(
+        &self,
+        environment_key: &str,
+        identifier: &str,
+    ) -> Result<Option<IdentityRecord>, Unavailable> {
+        let address = Address::new(environment_key, identifier);
+        if let Some(remembered) = self.shared.recent.get(&address) {
+            return Ok(remembered.as_deref().cloned());
+        }
+        let lock = self.lock(&address).await;
+        let shared = Arc::clone(&self.shared);
+        on_disk(move || {
+            let _lock = lock;
+            Ok(shared.load(&address)?.as_deref().cloned())
+        })
+        .await
+    }
+
+    async fn change_identity(
+        &self,
+        environment_key: &str,
+        identifier: &str,
+        change: &TraitChange,
+        now: Timestamp,
+    ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
+        let address = Address::new(environment_key, identifier);
+        let lock = self.lock(&address).await;
+        if let Some(Some(held)) = self.shared.recent.get(&address) {
+            let mut record = IdentityRecord::clone(&held);
+            match record.apply(change) {
+                Ok(()) if record == *held => return Ok(Ok(record)),
+                Ok(()) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let (identifier, change) = (identifier.to_owned(), change.clone());
+        on_disk(move || {
+            // Held here, not in the future: a caller that goes away must not let the next one in
+            // before this change is stored.
+            let _lock = lock;
+            shared.change(&address, &identifier, &change, now)
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn load(&self, address: &Address) -> io::Result<Remembered> {
+        if let Some(remembered) = self.recent.get(address) {
+            return Ok(remembered);
+        }
+        let record = read(&address.path(&self.directory))?.map(Arc::new);
+        self.recent.insert(*address, record.clone());
+        Ok(record)
+    }
+
+    fn change(
+        &self,
+        address: &Address,
+        identifier: &str,
+        change: &TraitChange,
+        now: Timestamp,
+    ) -> io::Result<Result<IdentityRecord, ChangeError>> {
+        let held = self.load(address)?;
+        let mut record = match held.as_deref() {
+            Some(held) => held.clone(),
+            None => IdentityRecord {
+                created_at_micros: now.micros(),
+                ..IdentityRecord::default()
+            },
+        };
+        if let Err(error) = record.apply(change) {
+            return Ok(Err(error));
+        }
+        if held.is_none_or(|held| *held != record) {
+            self.save(address, identifier, &record)?;
+        }
+        Ok(Ok(record))
+    }
+
+    fn save(&self, address: &Address, identifier: &str, record: &IdentityRecord) -> io::Result<()> {
+        let content = serde_json::to_vec(&Stored {
+            identifier: identifier.into(),
+            record: record.clone(),
+        })?;
+        let path = address.path(&self.directory);
+        let replaced = match durable::replace(&path, &content) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                durable::create_directory(path.parent().unwrap_or(&self.directory))?;
+                durable::replace(&path, &content)
+            }
+            other => other,
+        };
+        match replaced {
+            Ok(()) => self.recent.insert(*address, Some(Arc::new(record.clone()))),
+            // Whichever of the two is on disk now, the next request shall see that one.
+            Err(_) => drop(self.recent.remove(address)),
+        }
+        replaced
+    }
+}
+
+impl Address {
+    fn new(environment_key: &str, identifier: &str) -> Self {
+        Self {
+            environment: Sha256::digest(environment_key).into(),
+            identifier: Sha256::digest(identifier).into(),
+        }
+    }
+
+    fn path(&self, directory: &Path) -> PathBuf {
+        let name = hex::encode(self.identifier);
+        let mut path = directory.join(hex::encode(self.environment));
+        path.push(&name[..2]);
+        path.push(name);
+        path.set_extension("json");
+        path
+    }
+}
+
+impl Weighter<Address, Remembered> for RecordSize {
+    fn weight(&self, _: &Address, remembered: &Remembered) -> u64 {
+        let traits = remembered.iter().flat_map(|record| &record.traits);
+        let bytes = traits.map(|stored| {
+            let text = match &stored.value {
+                TraitScalar::Text(text) => text.len(),
+                _ => 0,
+            };
+            (size_of_val(stored) + stored.key.len() + text) as u64
+        });
+        RECORD_OVERHEAD + bytes.sum::<u64>()
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<IdentityRecord>> {
+    let content = match fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match serde_json::from_slice::<Stored<'_>>(&content) {
+        Ok(stored) => Ok(Some(stored.record)),
+        Err(error) => {
+            let aside = durable::set_aside(path)?;
+            tracing::error!(
+                file = %aside.display(), %error,
+                "damaged identity set aside; it starts again without traits",
+            );
+            Ok(None)
+        }
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Unavailable> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Unavailable(format!("identity store: {error}"))),
+        Err(error) => Err(Unavailable(format!("identity store: {error}"))),
+    }
+}

@@ -1,0 +1,78 @@
+//! `yardarm-edge`: the native edge as a server of its own.
+
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use http_body_util::Full;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use yardarm_edge::{DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore};
+
+use crate::config::Config;
+
+mod config;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    config.log.start();
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: &Config) -> anyhow::Result<()> {
+    let secret = config.publishing_secret()?;
+    if secret.is_none() {
+        tracing::warn!(
+            "no publishing secret (YARDARM_PUBLISHING_SECRET): only what is already held is served"
+        );
+    }
+    let directory = Arc::new(DataDirectory::open(&config.data_dir)?);
+    let in_directory = || format!("data directory {}", config.data_dir.display());
+    let snapshots = SnapshotStore::open(&directory.path().join("environments"))
+        .with_context(in_directory)?;
+    let identities = IdentityFiles::open(&directory, config.identity_memory_bytes())
+        .with_context(in_directory)?;
+    let listener = TcpListener::bind(&config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let stop = stop_signal().context("cannot wait for signals")?;
+    tracing::info!(
+        listen = %listener.local_addr()?,
+        data_dir = %config.data_dir.display(),
+        environments = snapshots.len(),
+        "serving",
+    );
+    let host = NativeHost::new(snapshots, identities, secret);
+    let edge = Edge::new(host, Arc::new(LoggedUsage));
+    let answer = move |request| {
+        let edge = edge.clone();
+        async move { edge.answer(request).await.map(Full::new) }
+    };
+    yardarm_edge::serve(listener, answer, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Completes at the first SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new connections, running requests finish");
+    })
+}
