@@ -19,7 +19,11 @@ pub(crate) struct Config {
     pub(crate) listen: String,
 
     /// Directory for snapshots and identities; made where missing, used by one process at a time.
-    #[arg(long, env = "YARDARM_EDGE_DATA_DIR", default_value = "yardarm-edge-data")]
+    #[arg(
+        long,
+        env = "YARDARM_EDGE_DATA_DIR",
+        default_value = "yardarm-edge-data"
+    )]
     pub(crate) data_dir: PathBuf,
 
     /// File with the publishing secret, instead of YARDARM_PUBLISHING_SECRET.

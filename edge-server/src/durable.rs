@@ -26,7 +26,9 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Whether [`replace`] was interrupted before this file was whole.
 pub(crate) fn is_unfinished(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes())
+    path.as_os_str()
+        .as_encoded_bytes()
+        .ends_with(UNFINISHED.as_bytes())
 }
 
 /// Makes a directory and those above it, each entered into its parent for good.

@@ -51,7 +51,9 @@ impl<I> fmt::Debug for NativeHost<I> {
 
 impl<I: Identities> Host for NativeHost<I> {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
     }
 
@@ -72,7 +74,10 @@ impl<I: Identities> Host for NativeHost<I> {
     }
 
     async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
-        Ok(self.snapshots.package(snapshot).map(|package| package.document()))
+        Ok(self
+            .snapshots
+            .package(snapshot)
+            .map(|package| package.document()))
     }
 
     async fn override_bucket(
@@ -89,7 +94,9 @@ impl<I: Identities> Host for NativeHost<I> {
         snapshot: &Snapshot,
         identifier: &str,
     ) -> Result<Option<IdentityRecord>, Unavailable> {
-        self.identities.identity(snapshot.environment_key(), identifier).await
+        self.identities
+            .identity(snapshot.environment_key(), identifier)
+            .await
     }
 
     async fn change_identity(
@@ -99,7 +106,9 @@ impl<I: Identities> Host for NativeHost<I> {
         change: &TraitChange,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
         let environment_key = snapshot.environment_key();
-        self.identities.change_identity(environment_key, identifier, change, self.now()).await
+        self.identities
+            .change_identity(environment_key, identifier, change, self.now())
+            .await
     }
 
     async fn install(&self, package: &Package) -> Result<Install, Unavailable> {

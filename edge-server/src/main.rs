@@ -39,8 +39,8 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     }
     let directory = Arc::new(DataDirectory::open(&config.data_dir)?);
     let in_directory = || format!("data directory {}", config.data_dir.display());
-    let snapshots = SnapshotStore::open(&directory.path().join("environments"))
-        .with_context(in_directory)?;
+    let snapshots =
+        SnapshotStore::open(&directory.path().join("environments")).with_context(in_directory)?;
     let identities = IdentityFiles::open(&directory, config.identity_memory_bytes())
         .with_context(in_directory)?;
     let listener = TcpListener::bind(&config.listen)

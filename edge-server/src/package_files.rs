@@ -34,7 +34,10 @@ impl PackageFiles {
             let path = entry?.path();
             if durable::is_unfinished(&path) {
                 let _ = fs::remove_file(&path);
-            } else if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == EXTENSION)
+            {
                 packages.extend(self.load_one(&path));
             }
         }

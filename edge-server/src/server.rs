@@ -26,18 +26,23 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `answer` until `stop` completes, then drains.
-pub async fn serve<F, R, B>(
+pub async fn serve<F, B>(
     listener: TcpListener,
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     stop: impl Future<Output = ()>,
 ) where
-    F: Future<Output = R> + Send + 'static,
-    R: Into<Response<B>>,
+    F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let mut protocol = auto::Builder::new(TokioExecutor::new());
-    protocol.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
-    protocol.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIME);
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADER_TIME);
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -55,7 +60,7 @@ pub async fn serve<F, R, B>(
         let answer = answer.clone();
         let service = service_fn(move |request| {
             let answering = answer(request);
-            async move { Ok::<Response<B>, Infallible>(answering.await.into()) }
+            async move { Ok::<_, Infallible>(answering.await) }
         });
         let io = TokioIo::new(socket);
         let connection = protocol.serve_connection(io, service).into_owned();
@@ -68,7 +73,10 @@ pub async fn serve<F, R, B>(
     }
     drop(listener);
     let open = connections.count();
-    if tokio::time::timeout(DRAIN_TIME, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIME, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!(open, "requests still running were cut off");
     }
 }
@@ -77,7 +85,10 @@ pub async fn serve<F, R, B>(
 /// passes when others hang up.
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
         tracing::error!(%error, "connections cannot be accepted");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }

@@ -30,34 +30,32 @@ const SDK_BODY_TIME: Duration = Duration::from_secs(30);
 /// The largest package; 100,000 identity overrides take some 100 MB.
 const PACKAGE_BODY: usize = 512 << 20;
 /// How long a package may take.
-const PACKAGE_BODY_TIME: Duration = Duration::from_secs(300);
+const PACKAGE_BODY_TIME: Duration = Duration::from_mins(5);
 /// How many packages are taken in at once. They lie in memory before their signature can be checked.
 const PACKAGES_AT_ONCE: usize = 2;
 
 /// Below this path are the publication routes.
 const PUBLICATION: &str = "/edge/v1/";
 
-/// The routes to mount where others are served too; `/health` and `/version/` are not among them.
-const MOUNTED: [&str; 10] = [
+/// The routes to mount where admin routes stand beside them; `/health` and `/version/` are not among
+/// them. Paths without their trailing slash are here because core redirects them.
+const MOUNTED: [&str; 16] = [
     "/api/v1/flags",
     "/api/v1/flags/",
     "/api/v1/flags/{*rest}",
     "/api/v1/identities",
     "/api/v1/identities/",
     "/api/v1/identities/{*rest}",
+    "/api/v1/traits",
+    "/api/v1/traits/",
     "/api/v1/traits/{*rest}",
     "/api/v1/environment-document",
     "/api/v1/environment-document/",
-    "/edge/v1/{*rest}",
-];
-/// More of them; admin routes stand beside these, so they are named one by one.
-const MOUNTED_EXACT: [&str; 6] = [
-    "/api/v1/traits",
-    "/api/v1/traits/",
     "/api/v1/analytics/flags",
     "/api/v1/analytics/flags/",
     "/api/v2/analytics/flags",
     "/api/v2/analytics/flags/",
+    "/edge/v1/{*rest}",
 ];
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -77,7 +75,7 @@ struct Shared<I> {
 /// The SDK API and the publication routes as an axum router, to be merged into another.
 pub fn router<I: Identities>(edge: &Edge<I>) -> Router {
     let mut router = Router::new();
-    for path in MOUNTED.into_iter().chain(MOUNTED_EXACT) {
+    for path in MOUNTED {
         let edge = edge.clone();
         let answer = move |request: Request<AxumBody>| {
             let edge = edge.clone();
@@ -113,7 +111,10 @@ impl<I: Identities> Edge<I> {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let begun = Instant::now();
-        let id = self.shared.request_ids.of(request.headers().get(&X_REQUEST_ID));
+        let id = self
+            .shared
+            .request_ids
+            .of(request.headers().get(&X_REQUEST_ID));
         let log = tracing::enabled!(tracing::Level::DEBUG)
             .then(|| (request.method().clone(), request.uri().path().to_owned()));
         let mut reply = match self.read(request).await {
@@ -157,15 +158,21 @@ impl<I: Identities> Edge<I> {
         } else {
             (SDK_BODY, SDK_BODY_TIME)
         };
-        let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > most)
+        let announced = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok());
+        if announced
+            .and_then(|length| length.parse().ok())
+            .is_some_and(|length: usize| length > most)
         {
             return Err(Refused::TooLarge);
         }
         let collected = async {
-            let _turn = match publication {
-                true => Some(self.shared.packages.acquire().await),
-                false => None,
+            let _turn = if publication {
+                Some(self.shared.packages.acquire().await)
+            } else {
+                None
             };
             Limited::new(body, most).collect().await
         };
@@ -188,7 +195,9 @@ impl<I> Clone for Edge<I> {
 
 impl<I> fmt::Debug for Edge<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edge").field("host", &self.shared.host).finish_non_exhaustive()
+        f.debug_struct("Edge")
+            .field("host", &self.shared.host)
+            .finish_non_exhaustive()
     }
 }
 

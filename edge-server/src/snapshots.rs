@@ -123,7 +123,10 @@ impl SnapshotStore {
     pub async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
         let environment =
             Environment::open(package.clone()).map_err(|error| Unavailable(error.to_string()))?;
-        let lock = self.lock_of(&environment.meta.environment_key).lock_owned().await;
+        let lock = self
+            .lock_of(&environment.meta.environment_key)
+            .lock_owned()
+            .await;
         if let Some(answer) = self.shared.refuse(&environment.meta) {
             return Ok(answer);
         }
@@ -131,7 +134,9 @@ impl SnapshotStore {
         let stored = tokio::task::spawn_blocking(move || {
             // Held here, not in the future: a caller that goes away must not let the next one in.
             let _lock = lock;
-            shared.files.save(&environment.package, &environment.meta.environment_key)?;
+            shared
+                .files
+                .save(&environment.package, &environment.meta.environment_key)?;
             shared.serve(&environment);
             Ok::<_, io::Error>(())
         });
@@ -145,7 +150,10 @@ impl SnapshotStore {
     /// What is held, by environment key.
     pub fn held(&self) -> Vec<Held> {
         let index = self.shared.index.load();
-        let metas = index.environments.values().map(|environment| &*environment.meta);
+        let metas = index
+            .environments
+            .values()
+            .map(|environment| &*environment.meta);
         let mut held: Vec<Held> = metas.map(|meta| Held::from(meta.clone())).collect();
         held.sort_by(|a, b| a.environment_key.cmp(&b.environment_key));
         held
@@ -191,13 +199,18 @@ impl Index {
         if let Some(previous) = self.environments.get(&key) {
             environment.earlier = previous.still_read();
             for hash in &previous.meta.server_keys {
-                if self.server_keys.get(hash.as_str()).is_some_and(|to| *to == key) {
+                if self
+                    .server_keys
+                    .get(hash.as_str())
+                    .is_some_and(|to| *to == key)
+                {
                     self.server_keys.remove(hash.as_str());
                 }
             }
         }
         for hash in &environment.meta.server_keys {
-            self.server_keys.insert(hash.as_str().into(), Arc::clone(&key));
+            self.server_keys
+                .insert(hash.as_str().into(), Arc::clone(&key));
         }
         self.environments.insert(key, environment);
     }
@@ -222,13 +235,19 @@ impl Environment {
         if self.meta.version == version {
             return Some(Arc::clone(&self.package));
         }
-        let (_, package) = self.earlier.iter().find(|(earlier, _)| *earlier == version)?;
+        let (_, package) = self
+            .earlier
+            .iter()
+            .find(|(earlier, _)| *earlier == version)?;
         package.upgrade()
     }
 
     fn still_read(&self) -> Vec<(u64, Weak<Package>)> {
         let replaced = (self.meta.version, Arc::downgrade(&self.package));
-        let earlier = self.earlier.iter().filter(|(_, package)| package.strong_count() > 0);
+        let earlier = self
+            .earlier
+            .iter()
+            .filter(|(_, package)| package.strong_count() > 0);
         earlier.cloned().chain([replaced]).collect()
     }
 }

@@ -1,1 +1,45 @@
-//! Under construction.
+//! Checks a running host over HTTP, whichever it is: native, Worker or Spin.
+//!
+//! [`checks`] are about publication and parallel writes; the request-to-reply table is core's
+//! (`core/tests/conformance/*.json`), the same that core runs against its in-memory host.
+
+pub mod checks;
+pub mod environment;
+mod report;
+mod target;
+
+pub use report::Report;
+pub use target::{Target, publication_path, sha256_hex, unix_seconds};
+
+/// Which checks to run besides the table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether to change one identity from 200 requests at once.
+    pub parallel_traits: bool,
+}
+
+/// Runs everything against a server.
+pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    report.add("publishes", checks::publishes(target).await);
+    report.add(
+        "never goes backwards",
+        checks::never_goes_backwards(target).await,
+    );
+    report.add(
+        "newest of a race wins",
+        checks::newest_of_a_race_wins(target).await,
+    );
+    report.add(
+        "refuses wrong signatures",
+        checks::refuses_wrong_signatures(target).await,
+    );
+    report.add(
+        "refuses damaged packages",
+        checks::refuses_damaged_packages(target).await,
+    );
+    if options.parallel_traits {
+        report.add("loses no trait", checks::loses_no_trait(target).await);
+    }
+    Ok(report)
+}

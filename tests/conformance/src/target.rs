@@ -1,0 +1,124 @@
+//! The server under test, as an HTTP/1.1 client sees it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Response, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use sha2::{Digest as _, Sha256};
+use yardarm_core::edge::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use yardarm_core::snapshot::Package;
+
+/// How long any one request may take; a cold workerd or Spin instance needs a moment.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A host that serves, and the secret it takes publications with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Target {
+    client: Client<HttpConnector, Full<Bytes>>,
+    authority: Authority,
+    secret: Vec<u8>,
+}
+
+impl Target {
+    /// A server at `http://host:port`.
+    pub fn new(url: &str, secret: &str) -> anyhow::Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
+        ensure!(
+            uri.scheme() == Some(&Scheme::HTTP),
+            "{url}: only http:// is spoken here"
+        );
+        ensure!(
+            uri.path() == "/",
+            "{url}: name the server only, without a path"
+        );
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            authority: uri.authority().context("the URL names no host")?.clone(),
+            secret: secret.as_bytes().to_vec(),
+        })
+    }
+
+    /// Sends a request whose URI is a path and perhaps a query; follows nothing and repeats nothing.
+    pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
+        let (mut head, body) = request.into_parts();
+        let named = format!("{} {}", head.method, head.uri);
+        let mut uri = head.uri.into_parts();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.authority.clone());
+        head.uri = Uri::from_parts(uri)?;
+        let request = Request::from_parts(head, Full::new(body));
+        let answer = async {
+            let (head, body) = self.client.request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            anyhow::Ok(Response::from_parts(head, body))
+        };
+        tokio::time::timeout(PATIENCE, answer)
+            .await
+            .with_context(|| format!("{named}: no answer within {PATIENCE:?}"))?
+            .with_context(|| named)
+    }
+
+    /// Publishes a package.
+    pub async fn publish(&self, package: &Package) -> anyhow::Result<Response<Bytes>> {
+        let key = package.meta().environment_key;
+        self.send(self.signed(
+            Method::PUT,
+            &publication_path(&key),
+            package.bytes().clone(),
+        ))
+        .await
+    }
+
+    /// A request of the publication protocol, signed now.
+    pub fn signed(&self, method: Method, path: &str, body: Bytes) -> Request<Bytes> {
+        self.signed_at(unix_seconds(), method, path, body)
+    }
+
+    /// A request of the publication protocol as signed at another time.
+    pub fn signed_at(
+        &self,
+        unix_seconds: i64,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Request<Bytes> {
+        let signature = sign(&self.secret, method.as_str(), path, unix_seconds, &body);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(TIMESTAMP_HEADER, unix_seconds)
+            .header(SIGNATURE_HEADER, signature);
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+        }
+        #[expect(
+            clippy::expect_used,
+            reason = "a path that is none is a mistake of the test"
+        )]
+        request.body(body).expect("a valid request")
+    }
+}
+
+/// Where an environment is published.
+pub fn publication_path(environment_key: &str) -> String {
+    format!("/edge/v1/environments/{environment_key}")
+}
+
+/// SHA-256 in lower-case hex: how a publication names a server-side key.
+pub fn sha256_hex(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
+}
+
+/// Now.
+pub fn unix_seconds() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
