@@ -26,7 +26,7 @@ pub(crate) struct Config {
     )]
     pub(crate) data_dir: PathBuf,
 
-    /// File with the publishing secret, instead of YARDARM_PUBLISHING_SECRET.
+    /// File that holds the publishing secret, instead of the environment variable.
     #[arg(long, env = "YARDARM_PUBLISHING_SECRET_FILE")]
     publishing_secret_file: Option<PathBuf>,
 

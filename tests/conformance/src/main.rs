@@ -65,7 +65,7 @@ struct Source {
 
 #[derive(Debug, Args)]
 struct Server {
-    /// Where it is, such as http://127.0.0.1:8001.
+    /// The address, `http://host:port`.
     #[arg(long)]
     url: String,
     /// The secret it takes publications with.
