@@ -39,9 +39,9 @@ CREATE TABLE environment (
     use_identity_overrides_in_local_eval    boolean     NOT NULL DEFAULT true,
     created_at                              timestamptz NOT NULL,
     updated_at                              timestamptz NOT NULL,   -- of anything its flags depend on
-    version                                 bigint      NOT NULL DEFAULT nextval('environment_version')
+    version                                 bigint      NOT NULL DEFAULT nextval('environment_version'),
+    CONSTRAINT environment_name_key UNIQUE (project_id, name)
 );
-CREATE INDEX environment_project_id ON environment (project_id);
 
 -- Client-side keys that are gone (environment deleted, key changed) and must be refused everywhere.
 CREATE TABLE environment_tombstone (

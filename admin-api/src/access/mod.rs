@@ -1,0 +1,14 @@
+//! Rights as data: which there are, a pure policy that decides, and extractors that load a resource
+//! through the caller's rights, so that the right a handler needs stands in its signature.
+
+mod guard;
+mod permission;
+mod policy;
+mod right;
+
+pub(crate) use guard::{In, environment, environment_by_id, organisation, project};
+pub(crate) use permission::{
+    Described, EnvironmentPermission, OrganisationPermission, Permission, ProjectPermission,
+};
+pub(crate) use policy::{MyPermissions, Role, Standing};
+pub(crate) use right::*;

@@ -1,0 +1,6 @@
+//! The resources, one folder each: `mod.rs` says what it is, `routes.rs` is thin, `model.rs` holds the
+//! types, `rules.rs` pure rules, `queries.sql` the statements.
+
+pub(crate) mod environments;
+pub(crate) mod organisations;
+pub(crate) mod projects;

@@ -1,0 +1,5 @@
+//! An organisation: people and the projects they share.
+
+mod model;
+
+pub(crate) use model::Organisation;

@@ -1,0 +1,7 @@
+//! A project: features and segments, and the environments in which they have values.
+
+mod model;
+mod routes;
+
+pub(crate) use model::Project;
+pub(crate) use routes::routes;

@@ -1,0 +1,67 @@
+//! Where the data is.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::app::Clock;
+use crate::store::private::{Durability, Private};
+use crate::store::{Pool, migrate};
+
+/// Which Postgres to use.
+#[derive(Args, Clone, Debug)]
+pub struct Database {
+    /// Postgres to use (`postgres://user:password@host/database`). Without it, Yardarm runs a private
+    /// one in the data directory.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    pub database_url: Option<String>,
+    /// Connections to hold at most.
+    #[arg(
+        long,
+        env = "YARDARM_DATABASE_POOL",
+        default_value_t = 16,
+        global = true
+    )]
+    pub database_pool: usize,
+    /// Where the private Postgres keeps its data.
+    #[arg(
+        long,
+        env = "YARDARM_DATA_DIR",
+        default_value = "yardarm-data",
+        global = true
+    )]
+    pub data_dir: PathBuf,
+}
+
+/// A database that is ready for use.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its connections.
+    pub pool: Pool,
+    /// The private Postgres, when there is one: stop it last.
+    pub private: Option<Private>,
+}
+
+impl Database {
+    /// Starts the private Postgres if one is needed, migrates, and connects.
+    ///
+    /// # Errors
+    /// When there is no Postgres, or it is at another program's version.
+    pub async fn open(&self, clock: Clock) -> anyhow::Result<Opened> {
+        let (url, private) = match &self.database_url {
+            Some(url) => (url.clone(), None),
+            None => {
+                let private =
+                    Private::start(&self.data_dir.join("postgres"), Durability::Full).await?;
+                (private.url("yardarm"), Some(private))
+            }
+        };
+        let pool = Pool::new(&url, self.database_pool, clock)?;
+        let mut db = pool.get().await.context("cannot connect to Postgres")?;
+        let client: &mut tokio_postgres::Client = db.raw();
+        migrate(client).await?;
+        drop(db);
+        Ok(Opened { pool, private })
+    }
+}

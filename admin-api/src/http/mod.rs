@@ -1,0 +1,28 @@
+//! What every endpoint shares: bodies and their errors in Flagsmith's words, replies, pages, the
+//! caller, the headers of every reply. Nothing about any one resource.
+
+mod actor;
+mod ascii;
+mod body;
+mod cors;
+mod envelope;
+mod error;
+mod field;
+mod openapi;
+mod page;
+mod patch;
+mod reply;
+pub(crate) mod throttle;
+mod time;
+
+pub(crate) use actor::Actor;
+pub(crate) use body::{Body, Fields, Mode};
+pub(crate) use cors::cors;
+pub(crate) use envelope::{Envelope, envelope, not_found};
+pub(crate) use error::{ApiError, FieldErrors};
+pub(crate) use field::{Bool, Choice, Email, Field, Float, Id, Int, Text, Timestamp};
+pub(crate) use openapi::document;
+pub(crate) use page::{Page, PageRequest};
+pub(crate) use patch::{Patch, set};
+pub(crate) use reply::{Created, NoContent, Reply};
+pub(crate) use time::ApiTime;

@@ -1,0 +1,5 @@
+//! Background work on Postgres.
+
+mod enqueue;
+
+pub(crate) use enqueue::{PUBLISH, enqueue};

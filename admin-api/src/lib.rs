@@ -1,0 +1,19 @@
+//! Yardarm's control plane: the admin API on Postgres, background jobs, publication to the edges.
+//!
+//! `api/` holds one folder a resource; the other modules are what every resource shares. See
+//! `docs/adding-an-endpoint.md`.
+
+pub mod api;
+pub mod app;
+pub mod config;
+pub mod http;
+pub mod jobs;
+pub mod router;
+pub mod store;
+
+pub(crate) mod access;
+
+/// The statements of every `queries.sql`, as `build.rs` read them.
+pub mod sql {
+    include!(concat!(env!("OUT_DIR"), "/sql.rs"));
+}

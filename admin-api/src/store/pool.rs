@@ -1,0 +1,93 @@
+//! Connections.
+
+use std::ops::Deref;
+use std::str::FromStr as _;
+
+use anyhow::Context as _;
+use deadpool_postgres::{Client, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::NoTls;
+
+use super::tx::Write;
+use crate::app::Clock;
+use crate::http::Actor;
+
+/// A pool of connections to one database.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    inner: deadpool_postgres::Pool,
+    clock: Clock,
+}
+
+impl Pool {
+    /// A pool of at most `size` connections to the database that `url` names (a `postgres://` URL or
+    /// libpq's `key=value` form). Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(url: &str, size: usize, clock: Clock) -> anyhow::Result<Self> {
+        let mut config =
+            tokio_postgres::Config::from_str(url).context("DATABASE_URL cannot be read")?;
+        if config.get_application_name().is_none() {
+            config.application_name("yardarm");
+        }
+        let manager = Manager::from_config(
+            config,
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let inner = deadpool_postgres::Pool::builder(manager)
+            .max_size(size)
+            .wait_timeout(Some(std::time::Duration::from_secs(10)))
+            .runtime(Runtime::Tokio1)
+            .build()?;
+        Ok(Self { inner, clock })
+    }
+
+    /// A connection, to be given back by dropping it.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or no connection comes free for ten seconds.
+    pub async fn get(&self) -> Result<Db, PoolError> {
+        Ok(Db {
+            client: self.inner.get().await?,
+            clock: self.clock.clone(),
+        })
+    }
+}
+
+/// A connection: read through `Queries`, change through `write`.
+pub struct Db {
+    client: Client,
+    clock: Clock,
+}
+
+impl Db {
+    /// Begins the transaction of one change, made by `actor` (or by Yardarm itself).
+    pub(crate) async fn write(
+        &mut self,
+        actor: Option<&Actor>,
+    ) -> Result<Write<'_>, tokio_postgres::Error> {
+        let now = self.clock.now();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where transactions begin"
+        )]
+        let transaction = self.client.transaction().await?;
+        Ok(Write::new(transaction, actor, now))
+    }
+
+    /// The connection itself, for migrations and advisory locks.
+    pub fn raw(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.client
+    }
+}
+
+impl Deref for Db {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}

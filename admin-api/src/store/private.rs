@@ -1,0 +1,337 @@
+//! The zero-setup Postgres: a cluster of our own in the data directory, reached by a unix socket only,
+//! for people who name no `DATABASE_URL`, and for the tests. It ends with the program that started
+//! it, however that ends: Postgres is started by a small shell that watches a pipe from us.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Asks Postgres to stop when our end of the pipe closes.
+const KEEPER: &str = r#"
+"$@" &
+server=$!
+read -r _
+kill -INT "$server" 2>/dev/null
+wait "$server"
+"#;
+
+/// How careful the cluster is with its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// As Postgres ships.
+    Full,
+    /// Nothing survives a crash: for tests.
+    None,
+}
+
+/// A running private cluster.
+#[derive(Debug)]
+pub struct Private {
+    keeper: Child,
+    socket: PathBuf,
+    /// The socket's folder when it is not inside the data directory.
+    _elsewhere: Option<Elsewhere>,
+}
+
+/// Who runs Postgres, which refuses to run as root.
+#[derive(Clone, Debug)]
+struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Private {
+    /// Starts the cluster in `folder`, making it first where there is none.
+    ///
+    /// # Errors
+    /// When no Postgres is installed, the folder cannot be used, or Postgres does not come up.
+    pub async fn start(folder: &Path, durability: Durability) -> anyhow::Result<Self> {
+        let binaries = find_binaries()?;
+        let account = account_for_root()?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let folder = fs::canonicalize(folder)?;
+        if let Some(account) = &account {
+            give(&folder, account)?;
+        }
+        let data = folder.join("data");
+        if !data.join("PG_VERSION").exists() {
+            create(&binaries, account.as_ref(), &data).await?;
+        }
+        let (socket, elsewhere) = socket_folder(&folder)?;
+        if let Some(account) = &account {
+            give(&socket, account)?;
+        }
+        let keeper = spawn(&binaries, account.as_ref(), &data, &socket, durability)?;
+        let mut private = Self {
+            keeper,
+            socket,
+            _elsewhere: elsewhere,
+        };
+        private.wait_until_ready(&folder).await?;
+        private.make_database("yardarm").await?;
+        Ok(private)
+    }
+
+    /// What `DATABASE_URL` would be for one of the cluster's databases.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "host={} user=yardarm dbname={database}",
+            self.socket.display()
+        )
+    }
+
+    /// Stops the cluster and waits until it has written everything down.
+    pub async fn stop(mut self) {
+        drop(self.keeper.stdin.take());
+        if timeout(Duration::from_secs(30), self.keeper.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the private Postgres takes more than 30 seconds to stop");
+        }
+    }
+
+    async fn wait_until_ready(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls)
+                .await
+                .is_ok()
+            {
+                return Ok(());
+            }
+            if let Some(status) = self.keeper.try_wait()? {
+                let log = fs::read_to_string(folder.join("postgres.log")).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(5).collect();
+                bail!(
+                    "the private Postgres in {} ended ({status}):\n{}",
+                    folder.display(),
+                    tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+                );
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the private Postgres in {} does not answer after 60 seconds",
+                folder.display()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn make_database(&self, name: &str) -> anyhow::Result<()> {
+        let (client, connection) =
+            tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls).await?;
+        let connection = async move { connection.await };
+        let work = async move {
+            let found = client
+                .query_opt("select 1 from pg_database where datname = $1", &[&name])
+                .await?;
+            if found.is_none() {
+                client
+                    .batch_execute(&format!("create database {name}"))
+                    .await?;
+            }
+            drop(client);
+            Ok::<_, tokio_postgres::Error>(())
+        };
+        let (work, _closed) = tokio::join!(work, connection);
+        Ok(work?)
+    }
+}
+
+/// The folder with `initdb` and `postgres`: `PG_BIN`, then PATH, then where distributions put them.
+fn find_binaries() -> anyhow::Result<PathBuf> {
+    let complete = |folder: &Path| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|p| folder.join(p).is_file())
+    };
+    if let Some(folder) = std::env::var_os("PG_BIN").map(PathBuf::from) {
+        ensure!(
+            complete(&folder),
+            "PG_BIN={} has no initdb and postgres",
+            folder.display()
+        );
+        return Ok(folder);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(folder) = std::env::split_paths(&path).find(|folder| complete(folder)) {
+        return Ok(folder);
+    }
+    let mut installed: Vec<(u32, PathBuf)> =
+        ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"]
+            .iter()
+            .filter_map(|root| fs::read_dir(root).ok())
+            .flat_map(|entries| entries.flatten())
+            .filter_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let version = name
+                    .strip_prefix("postgresql@")
+                    .unwrap_or(&name)
+                    .parse()
+                    .ok()?;
+                Some((version, entry.path().join("bin")))
+            })
+            .filter(|(_, folder)| complete(folder))
+            .collect();
+    installed.sort();
+    installed.pop().map(|(_, folder)| folder).context(
+        "no DATABASE_URL is set and no Postgres was found to run privately.\n\
+         Either set DATABASE_URL=postgres://user:password@host/database,\n\
+         or install Postgres (Debian: apt install postgresql; macOS: brew install postgresql@17),\n\
+         or point PG_BIN at the folder that holds initdb and postgres.",
+    )
+}
+
+/// As root, the account to run Postgres as; otherwise ourselves.
+fn account_for_root() -> anyhow::Result<Option<Account>> {
+    if fs::metadata("/proc/self").map(|own| own.uid()).unwrap_or(1) != 0 {
+        return Ok(None);
+    }
+    let accounts = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+    ["postgres", "nobody"]
+        .iter()
+        .find_map(|wanted| {
+            accounts.lines().find_map(|line| {
+                let mut fields = line.split(':');
+                let name = fields.next().filter(|name| name == wanted)?;
+                let uid = fields.nth(1)?.parse().ok()?;
+                let gid = fields.next()?.parse().ok()?;
+                Some(Account {
+                    name: name.to_owned(),
+                    uid,
+                    gid,
+                })
+            })
+        })
+        .map(Some)
+        .context(
+            "Postgres does not run as root, and there is no account `postgres` to run it as: \
+             start Yardarm as another user or set DATABASE_URL",
+        )
+}
+
+fn give(folder: &Path, account: &Account) -> anyhow::Result<()> {
+    std::os::unix::fs::chown(folder, Some(account.uid), Some(account.gid))
+        .with_context(|| format!("cannot give {} to {}", folder.display(), account.name))
+}
+
+/// A command that runs as the account.
+fn command(program: &Path, account: Option<&Account>) -> Command {
+    let mut command = match account {
+        Some(account) => {
+            let mut command = Command::new("setpriv");
+            command
+                .arg(format!("--reuid={}", account.uid))
+                .arg(format!("--regid={}", account.gid))
+                .arg("--clear-groups")
+                .arg("--")
+                .arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.current_dir("/").env("LC_ALL", "C");
+    command
+}
+
+async fn create(binaries: &Path, account: Option<&Account>, data: &Path) -> anyhow::Result<()> {
+    tracing::info!(folder = %data.display(), "making a private Postgres cluster");
+    let output = command(&binaries.join("initdb"), account)
+        .args([
+            "--username=yardarm",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--pgdata",
+        ])
+        .arg(data)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("cannot run initdb")?;
+    ensure!(
+        output.status.success(),
+        "initdb failed in {} (every folder above must be open to the account `{}`):\n{}",
+        data.display(),
+        account.map_or("this one", |account| account.name.as_str()),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn spawn(
+    binaries: &Path,
+    account: Option<&Account>,
+    data: &Path,
+    socket: &Path,
+    durability: Durability,
+) -> anyhow::Result<Child> {
+    let log = data.with_file_name("postgres.log");
+    let log = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut keeper = command(Path::new("/bin/sh"), account);
+    keeper
+        .args(["-c", KEEPER, "keeper"])
+        .arg(binaries.join("postgres"))
+        .arg("-D")
+        .arg(data);
+    let mut settings = vec![
+        "listen_addresses=".to_owned(),
+        format!("unix_socket_directories={}", socket.display()),
+        "unix_socket_permissions=0700".to_owned(),
+    ];
+    if durability == Durability::None {
+        for setting in [
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "max_connections=200",
+        ] {
+            settings.push(setting.to_owned());
+        }
+    }
+    for setting in settings {
+        keeper.arg("-c").arg(setting);
+    }
+    keeper
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // Ctrl-C is for us: we stop Postgres after the last request.
+        .process_group(0)
+        .spawn()
+        .context("cannot start Postgres")
+}
+
+/// A folder that exists while this value does.
+#[derive(Debug)]
+struct Elsewhere(PathBuf);
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // Postgres may still be removing its socket; what is left behind is an empty folder.
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Where the socket goes: beside the data, or in the temporary directory where that path would be
+/// longer than a socket's may be (107 bytes).
+fn socket_folder(folder: &Path) -> anyhow::Result<(PathBuf, Option<Elsewhere>)> {
+    let beside = folder.join("run");
+    let (socket, elsewhere) = if beside.as_os_str().len() <= 80 {
+        (beside, None)
+    } else {
+        let path = std::env::temp_dir().join(format!("yardarm-{}", std::process::id()));
+        (path.clone(), Some(Elsewhere(path)))
+    };
+    fs::create_dir_all(&socket)?;
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o700))?;
+    Ok((socket, elsewhere))
+}
