@@ -1,1 +1,37 @@
-//! Under construction.
+//! Yardarm as a Cloudflare Worker: the glue between Cloudflare's platform and `yardarm-core`.
+//!
+//! Flags are never decided here and HTTP is never interpreted here. This crate turns a request into
+//! the few values the core reads ([`wire`]), lends the core its ports ([`host`]) and hands the reply
+//! back. Behind the ports: snapshots in isolate memory ([`shelf`]) over KV ([`store`]), kept fresh by
+//! the object that files publications ([`objects::environments`]), and one object per identity that
+//! applies trait changes in order ([`objects::identity`]).
+//!
+//! Nothing here may panic: a panic ends every request in flight on its isolate. Nothing in flight is
+//! shared between requests, since a promise belongs to the request that made it; only finished
+//! values live in `thread_local!`.
+
+mod config;
+mod environments;
+mod host;
+mod identities;
+mod objects;
+mod shelf;
+mod snapshots;
+mod store;
+mod usage;
+mod wire;
+
+use worker::{Context, Env, Request, Response, event};
+use yardarm_core::edge;
+
+/// Answers one request.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let Some(request) = wire::read(request).await? else {
+        return wire::bad_request();
+    };
+    let host = host::WorkerHost::new(env, context);
+    let outcome = edge::handle(&host, request).await;
+    usage::record(&outcome.effects);
+    wire::write(outcome.reply)
+}

@@ -1,0 +1,152 @@
+//! Talking to the object that files publications: what is asked, and the calls.
+//!
+//! The object's side is [`crate::objects::environments`].
+
+use serde::{Deserialize, Serialize};
+use worker::{Env, Method, Request, RequestInit, Response};
+use yardarm_core::edge::{Held, Unavailable};
+use yardarm_core::snapshot::PackageMeta;
+
+/// Name of the binding in `wrangler.toml`.
+const BINDING: &str = "ENVIRONMENTS";
+/// There is one such object: what is held is then one table, and one request asks after every
+/// environment of an isolate.
+const NAME: &str = "environments";
+
+/// What the object needs to know of a package before its parts are written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Announcement {
+    /// The environment's client-side key.
+    pub(crate) environment_key: String,
+    /// Version of the package.
+    pub(crate) version: u64,
+    /// SHA-256 of every server-side key, lower-case hex.
+    pub(crate) server_keys: Vec<String>,
+    /// How many override buckets it has.
+    pub(crate) override_buckets: u32,
+}
+
+impl From<PackageMeta> for Announcement {
+    fn from(meta: PackageMeta) -> Self {
+        Self {
+            environment_key: meta.environment_key,
+            version: meta.version,
+            server_keys: meta.server_keys,
+            override_buckets: meta.override_buckets,
+        }
+    }
+}
+
+/// What the object says to an announcement or a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// Newer than what is held: go on, or done.
+    Newest,
+    /// This version is held.
+    Already,
+    /// A newer one is held.
+    Older(u64),
+}
+
+/// One row of what is held; the wire form of [`Held`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// The environment's client-side key.
+    pub(crate) environment_key: String,
+    /// Version held.
+    pub(crate) version: u64,
+    /// SHA-256 of the package's content, lower-case hex.
+    pub(crate) content_hash: String,
+    /// Whether it is a tombstone (0 or 1, as the table has it).
+    pub(crate) gone: u8,
+}
+
+impl From<Row> for Held {
+    fn from(row: Row) -> Self {
+        Self {
+            environment_key: row.environment_key,
+            version: row.version,
+            content_hash: row.content_hash,
+            gone: row.gone != 0,
+        }
+    }
+}
+
+/// A caller of the object.
+pub(crate) struct Environments<'a>(pub(crate) &'a Env);
+
+impl Environments<'_> {
+    /// Says that a package is about to be written.
+    pub(crate) async fn announce(&self, package: &Announcement) -> Result<Verdict, Unavailable> {
+        let body = encode(package)?;
+        decode(&self.call("/announce", Some(&body)).await?)
+    }
+
+    /// Makes a written package the current one; `snapshot` is its snapshot section.
+    pub(crate) async fn commit(&self, snapshot: &[u8]) -> Result<Verdict, Unavailable> {
+        decode(&self.call("/commit", Some(snapshot)).await?)
+    }
+
+    /// Which of these environments have a newer version, and which.
+    pub(crate) async fn newer_than(
+        &self,
+        versions: &[(String, u64)],
+    ) -> Result<Vec<(String, u64)>, Unavailable> {
+        let body = encode(&versions)?;
+        decode(&self.call("/newer", Some(&body)).await?)
+    }
+
+    /// Everything that is held.
+    pub(crate) async fn held(&self) -> Result<Vec<Held>, Unavailable> {
+        let rows: Vec<Row> = decode(&self.call("/held", None).await?)?;
+        Ok(rows.into_iter().map(Held::from).collect())
+    }
+
+    async fn call(&self, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, Unavailable> {
+        let answer = self.try_call(path, body).await;
+        answer.map_err(|error| Unavailable(format!("environments object {path}: {error}")))
+    }
+
+    async fn try_call(&self, path: &str, body: Option<&[u8]>) -> worker::Result<Vec<u8>> {
+        let stub = self.0.durable_object(BINDING)?.get_by_name(NAME)?;
+        let response = stub
+            .fetch_with_request(internal_request(path, body)?)
+            .await?;
+        read_internal(response).await
+    }
+}
+
+/// A request to one of our own objects: POST with a body, GET without.
+pub(crate) fn internal_request(path: &str, body: Option<&[u8]>) -> worker::Result<Request> {
+    let url = format!("https://object{path}");
+    let mut init = RequestInit::new();
+    if let Some(body) = body {
+        init.with_method(Method::Post);
+        init.with_body(Some(worker::js_sys::Uint8Array::from(body).into()));
+    }
+    Request::new_with_init(&url, &init)
+}
+
+/// The body of an object's answer; anything but 200 is an error with the body as its text.
+pub(crate) async fn read_internal(mut response: Response) -> worker::Result<Vec<u8>> {
+    let status = response.status_code();
+    let body = match response.body() {
+        worker::ResponseBody::Empty => Vec::new(),
+        _ => response.bytes().await?,
+    };
+    if status == 200 {
+        Ok(body)
+    } else {
+        let text = String::from_utf8_lossy(&body);
+        Err(worker::Error::RustError(format!("{status}: {text}")))
+    }
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unavailable> {
+    serde_json::to_vec(value).map_err(|error| Unavailable(format!("cannot encode: {error}")))
+}
+
+pub(crate) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unavailable> {
+    serde_json::from_slice(body).map_err(|error| Unavailable(format!("cannot decode: {error}")))
+}

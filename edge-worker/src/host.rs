@@ -1,0 +1,119 @@
+//! The core's ports, lent to one request.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use worker::{Context, Date, Env};
+use yardarm_core::edge::{
+    ChangeError, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
+};
+use yardarm_core::snapshot::{Package, Snapshot};
+use yardarm_core::time::Timestamp;
+
+use crate::config::Config;
+use crate::environments::Environments;
+use crate::identities::Identities;
+use crate::shelf::Part;
+use crate::snapshots::Snapshots;
+
+#[wasm_bindgen::prelude::wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn fill_random(bytes: &mut [u8]);
+}
+
+/// One request's view of the platform.
+pub(crate) struct WorkerHost {
+    env: Env,
+    context: Context,
+    config: Rc<Config>,
+    /// When the request arrived; the platform's clock stands still while code runs.
+    now: Timestamp,
+}
+
+impl WorkerHost {
+    pub(crate) fn new(env: Env, context: Context) -> Self {
+        Self {
+            config: Config::of(&env),
+            now: Timestamp::from_millis(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX)),
+            env,
+            context,
+        }
+    }
+
+    fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots {
+            env: &self.env,
+            context: &self.context,
+            config: &self.config,
+            now: self.now.micros() / 1_000,
+        }
+    }
+}
+
+impl Host for WorkerHost {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        fill_random(&mut bytes);
+        bytes
+    }
+
+    fn name(&self) -> &'static str {
+        "worker"
+    }
+
+    fn publishing_secret(&self) -> Option<Vec<u8>> {
+        self.config.publishing_secret.clone()
+    }
+
+    async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
+        self.snapshots().find(key).await
+    }
+
+    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
+        self.snapshots().part(snapshot, Part::Document).await
+    }
+
+    async fn override_bucket(
+        &self,
+        snapshot: &Snapshot,
+        bucket: u32,
+    ) -> Result<Option<Bytes>, Unavailable> {
+        self.snapshots()
+            .part(snapshot, Part::Overrides(bucket))
+            .await
+    }
+
+    async fn identity(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+    ) -> Result<Option<IdentityRecord>, Unavailable> {
+        let environment = snapshot.environment_key();
+        Identities(&self.env).read(environment, identifier).await
+    }
+
+    async fn change_identity(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+        change: &TraitChange,
+    ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
+        let environment = snapshot.environment_key();
+        Identities(&self.env)
+            .change(environment, identifier, change)
+            .await
+    }
+
+    async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
+        self.snapshots().install(package).await
+    }
+
+    async fn held(&self) -> Result<Vec<Held>, Unavailable> {
+        Environments(&self.env).held().await
+    }
+}

@@ -1,0 +1,183 @@
+//! The object that files publications: what is held of which environment, decided in one place.
+//!
+//! KV cannot compare and set, so two publishers could otherwise take an environment backwards. A
+//! package is announced, its parts are written under its version (by the isolate that has it), and
+//! then committed here: under the environment's lock the version is compared once more and the
+//! pointers are switched. A reader sees the old snapshot or the new one, whole; whatever fails on
+//! the way leaves the old one in place, and the publisher tries again.
+//!
+//! The order within a commit: server keys that lead to the new snapshot, the snapshot itself, the
+//! table (from then on every isolate asks for the new version), server keys that went. Parts of the
+//! version before stay for [`GRACE`], for isolates that still serve it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::lock::Mutex;
+use worker::{Date, DurableObject, Env, Request, Response, State, durable_object};
+use yardarm_core::edge::Unavailable;
+use yardarm_core::snapshot::Snapshot;
+
+use super::ledger::{Ledger, Parts};
+use crate::environments::{Announcement, Verdict};
+use crate::store::{Key, Store};
+
+/// How long replaced parts stay, in milliseconds: longer than any isolate uses a copy unchecked.
+const GRACE: i64 = 600_000;
+/// How long parts may wait for their commit, in milliseconds.
+const UNCOMMITTED: i64 = 3_600_000;
+
+/// The object; its storage is a [`Ledger`].
+#[durable_object(alarm)]
+pub struct Environments {
+    state: State,
+    env: Env,
+    locks: RefCell<HashMap<String, Rc<Mutex<()>>>>,
+}
+
+impl DurableObject for Environments {
+    fn new(state: State, env: Env) -> Self {
+        Self {
+            state,
+            env,
+            locks: RefCell::new(HashMap::new()),
+        }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let body = request.bytes().await?;
+        let ledger = Ledger::open(&self.state)?;
+        match request.path().as_str() {
+            "/announce" => {
+                let package: Announcement = serde_json::from_slice(&body)?;
+                Response::from_json(&self.announce(&ledger, &package).await?)
+            }
+            "/commit" => Response::from_json(&self.commit(&ledger, Bytes::from(body)).await?),
+            "/newer" => {
+                let versions: Vec<(String, u64)> = serde_json::from_slice(&body)?;
+                Response::from_json(&ledger.newer_than(&versions)?)
+            }
+            "/held" => Response::from_json(&ledger.held()?),
+            _ => Response::error("no such call", 404),
+        }
+    }
+
+    /// Deletes parts whose time has come.
+    async fn alarm(&self) -> worker::Result<Response> {
+        let ledger = Ledger::open(&self.state)?;
+        let store = Store::open(&self.env).map_err(failed)?;
+        for parts in ledger.due(now())? {
+            for key in parts.keys() {
+                store.delete(key).await.map_err(failed)?;
+            }
+            ledger.forget(&parts)?;
+        }
+        self.wake(&ledger).await?;
+        Response::empty()
+    }
+}
+
+impl Environments {
+    async fn announce(&self, ledger: &Ledger, package: &Announcement) -> worker::Result<Verdict> {
+        let verdict = judge(ledger, &package.environment_key, package.version)?;
+        if verdict == Verdict::Newest {
+            let parts = Parts {
+                environment_key: package.environment_key.clone(),
+                version: package.version,
+                override_buckets: package.override_buckets,
+                server_keys: serde_json::to_string(&package.server_keys)?,
+            };
+            ledger.announce(&parts, now() + UNCOMMITTED)?;
+            self.wake(ledger).await?;
+        }
+        Ok(verdict)
+    }
+
+    async fn commit(&self, ledger: &Ledger, bytes: Bytes) -> worker::Result<Verdict> {
+        let snapshot =
+            Snapshot::open(bytes).map_err(|error| failed(Unavailable(error.to_string())))?;
+        let (environment, version) = (snapshot.environment_key(), snapshot.version());
+        let lock = self.lock(environment);
+        let guard = lock.lock().await;
+        let verdict = judge(ledger, environment, version)?;
+        if verdict == Verdict::Newest {
+            self.switch(ledger, &snapshot).await?;
+        }
+        drop(guard);
+        self.forget_lock(environment, &lock);
+        self.wake(ledger).await?;
+        Ok(verdict)
+    }
+
+    /// Makes a snapshot the current one. The environment's lock is held.
+    async fn switch(&self, ledger: &Ledger, snapshot: &Snapshot) -> worker::Result<()> {
+        let store = Store::open(&self.env).map_err(failed)?;
+        let (environment, version) = (snapshot.environment_key(), snapshot.version());
+        let Some(parts) = ledger.parts(environment, version)? else {
+            let text = format!("{environment} version {version} was not announced");
+            return Err(failed(Unavailable(text)));
+        };
+        let opens: Vec<String> = serde_json::from_str(&parts.server_keys)?;
+        let opened = ledger.server_keys(environment)?;
+        for sha256 in opens.iter().filter(|key| !opened.contains(key)) {
+            let put = store.put(Key::Server(sha256), environment.as_bytes());
+            put.await.map_err(failed)?;
+        }
+        let put = store.put(Key::Environment(environment), snapshot.bytes());
+        put.await.map_err(failed)?;
+        ledger.switch(snapshot, &parts, now() + GRACE)?;
+        for sha256 in opened.iter().filter(|key| !opens.contains(key)) {
+            // What stays behind leads to a snapshot that no longer accepts the key: harmless.
+            if let Err(error) = store.delete(Key::Server(sha256)).await {
+                worker::console_warn!("{error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, environment: &str) -> Rc<Mutex<()>> {
+        let mut locks = self.locks.borrow_mut();
+        Rc::clone(locks.entry(environment.to_owned()).or_default())
+    }
+
+    /// Drops a lock that nobody else waits for.
+    fn forget_lock(&self, environment: &str, lock: &Rc<Mutex<()>>) {
+        // One is the caller's, one the table's.
+        if Rc::strong_count(lock) <= 2 {
+            self.locks.borrow_mut().remove(environment);
+        }
+    }
+
+    /// Sets the alarm for the next parts to delete.
+    async fn wake(&self, ledger: &Ledger) -> worker::Result<()> {
+        let storage = self.state.storage();
+        match ledger.next_due()? {
+            Some(at) => {
+                // Alarms are set relative to now; one that is due goes off at once.
+                let after = u64::try_from((at - now()).max(0)).unwrap_or(0);
+                storage
+                    .set_alarm(std::time::Duration::from_millis(after))
+                    .await
+            }
+            None => storage.delete_alarm().await,
+        }
+    }
+}
+
+fn judge(ledger: &Ledger, environment: &str, version: u64) -> worker::Result<Verdict> {
+    Ok(match ledger.version(environment)? {
+        Some(held) if held > version => Verdict::Older(held),
+        Some(held) if held == version => Verdict::Already,
+        _ => Verdict::Newest,
+    })
+}
+
+fn now() -> i64 {
+    i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn failed(error: Unavailable) -> worker::Error {
+    worker::Error::RustError(error.0)
+}

@@ -1,0 +1,5 @@
+//! The Durable Objects.
+
+mod environments;
+mod identity;
+mod ledger;

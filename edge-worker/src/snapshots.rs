@@ -1,0 +1,227 @@
+//! Snapshots as this isolate knows them: memory first, KV where memory has nothing, and the object
+//! that files publications to learn of newer versions.
+//!
+//! KV alone could be a minute behind. So every isolate asks the object, in the background and once
+//! for all environments it holds, which of them have a newer version, and reads that one under its
+//! version, which no cache can have stale. When the object does not answer, what is in hand keeps
+//! serving.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use worker::{Context, Delay, Env, console_warn};
+use yardarm_core::edge::{Install, KeyRef, Unavailable};
+use yardarm_core::snapshot::{Package, Snapshot};
+
+use crate::config::Config;
+use crate::environments::{Announcement, Environments, Verdict};
+use crate::shelf::{Age, Part, Shelf};
+use crate::store::{Key, Store};
+
+/// How long a request waits for news of a copy that is too old before it takes that copy.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Connections that one request may have open at a time; the platform's bound is six.
+const PARALLEL_WRITES: usize = 6;
+
+thread_local! {
+    static SHELF: RefCell<Shelf> = RefCell::default();
+}
+
+/// The snapshots, as one request sees them.
+pub(crate) struct Snapshots<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) context: &'a Context,
+    pub(crate) config: &'a Rc<Config>,
+    /// Milliseconds since the epoch.
+    pub(crate) now: i64,
+}
+
+impl Snapshots<'_> {
+    /// The snapshot a key leads to.
+    pub(crate) async fn find(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
+        match key {
+            KeyRef::Client(environment) => self.of(environment).await,
+            KeyRef::Server(sha256) => match self.environment_of(sha256).await? {
+                Some(environment) => self.of(&environment).await,
+                None => Ok(None),
+            },
+        }
+    }
+
+    async fn of(&self, environment: &str) -> Result<Option<Snapshot>, Unavailable> {
+        let find =
+            || SHELF.with_borrow_mut(|shelf| shelf.find(environment, self.now, self.config.ages));
+        match find() {
+            Some((snapshot, Age::Fresh)) => Ok(snapshot),
+            Some((snapshot, Age::Stale)) => {
+                self.look_later();
+                Ok(snapshot)
+            }
+            Some((snapshot, Age::Expired)) => {
+                self.look_now().await;
+                Ok(find().map_or(snapshot, |(newest, _)| newest))
+            }
+            None => {
+                let snapshot = read(&Store::open(self.env)?, Key::Environment(environment)).await?;
+                let snapshot = snapshot.filter(|found| found.environment_key() == environment);
+                // KV may be behind: the first look follows at once.
+                let unchecked = self.now - self.config.ages.revalidate;
+                SHELF.with_borrow_mut(|shelf| shelf.hold(environment, snapshot.clone(), unchecked));
+                self.look_later();
+                Ok(snapshot)
+            }
+        }
+    }
+
+    /// The environment that a server-side key leads to; the snapshot there decides whether it opens.
+    async fn environment_of(&self, sha256: &str) -> Result<Option<String>, Unavailable> {
+        let known = SHELF.with_borrow(|shelf| shelf.pointer(sha256, self.now, self.config.ages));
+        match known {
+            Some((environment, Age::Fresh)) => Ok(environment),
+            Some((Some(environment), Age::Stale)) => Ok(Some(environment)),
+            known => match Store::open(self.env)?.get(Key::Server(sha256)).await {
+                Ok(found) => {
+                    let found = found.and_then(|name| String::from_utf8(name.into()).ok());
+                    SHELF.with_borrow_mut(|shelf| shelf.point(sha256, found.clone(), self.now));
+                    Ok(found)
+                }
+                Err(error) => match known {
+                    Some((environment, _)) => {
+                        console_warn!("{error}");
+                        Ok(environment)
+                    }
+                    None => Err(error),
+                },
+            },
+        }
+    }
+
+    /// Looks for newer versions after the reply.
+    fn look_later(&self) {
+        let (env, now) = (self.env.clone(), self.now);
+        self.context
+            .wait_until(async move { look(&env, now).await });
+    }
+
+    /// Looks for newer versions, but not for long.
+    async fn look_now(&self) {
+        let look = std::pin::pin!(look(self.env, self.now));
+        if let Either::Right(_) = select(look, Delay::from(PATIENCE)).await {
+            console_warn!("no news of newer versions in time; serving what is held");
+        }
+    }
+
+    /// A part of this very version.
+    pub(crate) async fn part(
+        &self,
+        snapshot: &Snapshot,
+        part: Part,
+    ) -> Result<Option<Bytes>, Unavailable> {
+        if let Some(bytes) = SHELF.with_borrow(|shelf| shelf.part(snapshot, part)) {
+            return Ok(Some(bytes));
+        }
+        let (environment, version) = (snapshot.environment_key(), snapshot.version());
+        let key = match part {
+            Part::Document => Key::Document(environment, version),
+            Part::Overrides(bucket) => Key::Overrides(environment, version, bucket),
+        };
+        let bytes = Store::open(self.env)?.get(key).await?;
+        if let Some(bytes) = &bytes {
+            SHELF.with_borrow_mut(|shelf| shelf.hold_part(snapshot, part, bytes.clone()));
+        }
+        Ok(bytes)
+    }
+
+    /// Stores a package unless a newer version is held.
+    pub(crate) async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
+        let announcement = Announcement::from(package.meta());
+        let object = Environments(self.env);
+        let verdict = match object.announce(&announcement).await? {
+            Verdict::Newest => {
+                self.write_parts(package, &announcement).await?;
+                object.commit(&package.snapshot()).await?
+            }
+            verdict => verdict,
+        };
+        Ok(match verdict {
+            Verdict::Newest => {
+                // A copy of its own: the section would keep the whole package in memory.
+                let bytes = Bytes::copy_from_slice(&package.snapshot());
+                let snapshot =
+                    Snapshot::open(bytes).map_err(|error| Unavailable(error.to_string()))?;
+                let environment = &announcement.environment_key;
+                SHELF.with_borrow_mut(|shelf| {
+                    for sha256 in &announcement.server_keys {
+                        shelf.point(sha256, Some(environment.clone()), self.now);
+                    }
+                    shelf.hold(environment, Some(snapshot), self.now);
+                });
+                Install::Stored
+            }
+            Verdict::Already => Install::Already,
+            Verdict::Older(held) => Install::Older { held },
+        })
+    }
+
+    async fn write_parts(
+        &self,
+        package: &Package,
+        announcement: &Announcement,
+    ) -> Result<(), Unavailable> {
+        let store = Store::open(self.env)?;
+        let (environment, version) = (announcement.environment_key.as_str(), announcement.version);
+        let buckets = (0..announcement.override_buckets).filter_map(|bucket| {
+            let bytes = package.override_bucket(bucket)?;
+            Some((Key::Overrides(environment, version, bucket), bytes))
+        });
+        let parts = [
+            (Key::Snapshot(environment, version), package.snapshot()),
+            (Key::Document(environment, version), package.document()),
+        ];
+        let store = &store;
+        stream::iter(parts.into_iter().chain(buckets))
+            .map(|(key, bytes)| async move { store.put(key, &bytes).await })
+            .buffer_unordered(PARALLEL_WRITES)
+            .try_collect::<()>()
+            .await
+    }
+}
+
+/// Asks which environments held here have a newer version, and takes those in.
+async fn look(env: &Env, now: i64) {
+    let Some(held) = SHELF.with_borrow_mut(|shelf| shelf.begin_check(now)) else {
+        return;
+    };
+    let newest = match take_newer(env, &held, now).await {
+        Ok(()) => held,
+        Err(error) => {
+            console_warn!("looking for newer versions: {error}");
+            Vec::new()
+        }
+    };
+    SHELF.with_borrow_mut(|shelf| shelf.end_check(&newest, now));
+}
+
+async fn take_newer(env: &Env, held: &[(String, u64)], now: i64) -> Result<(), Unavailable> {
+    let newer = Environments(env).newer_than(held).await?;
+    let store = Store::open(env)?;
+    for (environment, version) in newer {
+        if let Some(snapshot) = read(&store, Key::Snapshot(&environment, version)).await? {
+            SHELF.with_borrow_mut(|shelf| shelf.hold(&environment, Some(snapshot), now));
+        }
+    }
+    Ok(())
+}
+
+async fn read(store: &Store, key: Key<'_>) -> Result<Option<Snapshot>, Unavailable> {
+    match store.get(key).await? {
+        Some(bytes) => Snapshot::open(bytes)
+            .map(Some)
+            .map_err(|error| Unavailable(format!("{key}: {error}"))),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,51 @@
+# Real workerd with the built Worker, on one machine, without Node.js. tests/workerd/serve starts it and
+# sets the address, the state directory and the environment.
+using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = .edge),
+    (name = "kv", worker = .kv),
+    (name = "cache", worker = .cache),
+    (name = "state", disk = (path = "/nonexistent", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "edge")],
+);
+
+const date :Text = "2026-04-01";
+
+const edge :Workerd.Worker = (
+  compatibilityDate = .date,
+  modules = [
+    (name = "index.js", esModule = embed "../../build/worker/index.js"),
+    (name = "index_bg.wasm", wasm = embed "../../build/worker/index_bg.wasm"),
+  ],
+  bindings = [
+    (name = "SNAPSHOTS", kvNamespace = "kv"),
+    (name = "ENVIRONMENTS", durableObjectNamespace = "Environments"),
+    (name = "IDENTITIES", durableObjectNamespace = "Identity"),
+    (name = "PUBLISHING_SECRET", fromEnvironment = "PUBLISHING_SECRET"),
+    (name = "REVALIDATE_SECONDS", fromEnvironment = "REVALIDATE_SECONDS"),
+    (name = "MAX_STALE_SECONDS", fromEnvironment = "MAX_STALE_SECONDS"),
+  ],
+  durableObjectNamespaces = [
+    (className = "Environments", uniqueKey = "yardarm-environments", enableSql = true),
+    (className = "Identity", uniqueKey = "yardarm-identities", enableSql = true),
+  ],
+  durableObjectStorage = (localDisk = "state"),
+  cacheApiOutbound = "cache",
+);
+
+# What Cloudflare's KV and cache answer over HTTP, as far as the Worker asks.
+const kv :Workerd.Worker = (
+  compatibilityDate = .date,
+  modules = [(name = "kv.mjs", esModule = embed "kv.mjs")],
+  bindings = [(name = "VALUES", durableObjectNamespace = "Values")],
+  durableObjectNamespaces = [(className = "Values", uniqueKey = "yardarm-kv", enableSql = true)],
+  durableObjectStorage = (localDisk = "state"),
+);
+
+const cache :Workerd.Worker = (
+  compatibilityDate = .date,
+  modules = [(name = "cache.mjs", esModule = embed "cache.mjs")],
+);

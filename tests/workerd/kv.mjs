@@ -1,0 +1,55 @@
+// Workers KV for one machine: the HTTP protocol workerd speaks to a namespace (get, put, delete), kept
+// in an object's SQLite. Values are cut into rows, because a row holds at most 2 MB.
+import { DurableObject } from "cloudflare:workers";
+
+const PIECE = 1 << 20;
+
+export class Values extends DurableObject {
+  constructor(state, env) {
+    super(state, env);
+    this.sql = state.storage.sql;
+    this.sql.exec(
+      "CREATE TABLE IF NOT EXISTS pieces (key TEXT, place INTEGER, bytes BLOB, PRIMARY KEY (key, place)) WITHOUT ROWID",
+    );
+  }
+
+  get(key) {
+    const pieces = this.sql.exec("SELECT bytes FROM pieces WHERE key = ? ORDER BY place", key).toArray();
+    return pieces.length === 0 ? null : new Blob(pieces.map((piece) => piece.bytes)).arrayBuffer();
+  }
+
+  put(key, value) {
+    this.ctx.storage.transactionSync(() => {
+      this.sql.exec("DELETE FROM pieces WHERE key = ?", key);
+      for (let place = 0; place === 0 || place * PIECE < value.byteLength; place++) {
+        const bytes = value.slice(place * PIECE, (place + 1) * PIECE);
+        this.sql.exec("INSERT INTO pieces (key, place, bytes) VALUES (?, ?, ?)", key, place, bytes);
+      }
+    });
+  }
+
+  delete(key) {
+    this.sql.exec("DELETE FROM pieces WHERE key = ?", key);
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    const key = decodeURIComponent(new URL(request.url).pathname.slice(1));
+    const values = env.VALUES.get(env.VALUES.idFromName("values"));
+    switch (request.method) {
+      case "GET": {
+        const value = await values.get(key);
+        return value === null ? new Response(null, { status: 404 }) : new Response(value);
+      }
+      case "PUT":
+        await values.put(key, await request.arrayBuffer());
+        return new Response();
+      case "DELETE":
+        await values.delete(key);
+        return new Response(null, { status: 204 });
+      default:
+        return new Response(null, { status: 405 });
+    }
+  },
+};
