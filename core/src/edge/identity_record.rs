@@ -3,6 +3,8 @@
 //! The rules (what merges, what deletes, what an increment does) are here; a host only loads,
 //! applies and saves, one change of an identity at a time.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A stored trait value. JSON: the bare scalar.
@@ -79,12 +81,7 @@ impl IdentityRecord {
     pub fn apply(&mut self, change: &TraitChange) -> Result<(), ChangeError> {
         match change {
             TraitChange::Merge(traits) => {
-                for (key, value) in traits {
-                    match value {
-                        Some(value) => self.set(key, value.clone()),
-                        None => self.traits.retain(|stored| stored.key != *key),
-                    }
-                }
+                self.merge(traits);
                 Ok(())
             }
             TraitChange::Increment { key, by } => {
@@ -97,7 +94,7 @@ impl IdentityRecord {
                     .checked_add(*by)
                     .filter(|sum| i32::try_from(*sum).is_ok())
                     .ok_or(ChangeError::OutOfRange)?;
-                self.set(key, TraitScalar::Int(sum));
+                self.merge(&[(key.clone(), Some(TraitScalar::Int(sum)))]);
                 Ok(())
             }
         }
@@ -111,15 +108,40 @@ impl IdentityRecord {
             .map(|stored| &stored.value)
     }
 
-    fn set(&mut self, key: &str, value: TraitScalar) {
-        match self.traits.iter_mut().find(|stored| stored.key == key) {
-            Some(stored) => stored.value = value,
-            None => self.traits.push(StoredTrait {
-                id: None,
-                key: key.to_owned(),
-                value,
-            }),
+    /// Finds places by a map, so that a body of very many traits takes no quadratic time.
+    fn merge(&mut self, changes: &[(String, Option<TraitScalar>)]) {
+        let mut slots: Vec<_> = std::mem::take(&mut self.traits)
+            .into_iter()
+            .map(Some)
+            .collect();
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(slots.len());
+        for (place, stored) in slots.iter().enumerate() {
+            places.extend(stored.as_ref().map(|stored| (stored.key.clone(), place)));
         }
+        for (key, value) in changes {
+            match (value, places.get(key)) {
+                (Some(value), Some(place)) => {
+                    if let Some(stored) = &mut slots[*place] {
+                        stored.value = value.clone();
+                    }
+                }
+                (Some(value), None) => {
+                    places.insert(key.clone(), slots.len());
+                    let stored = StoredTrait {
+                        id: None,
+                        key: key.clone(),
+                        value: value.clone(),
+                    };
+                    slots.push(Some(stored));
+                }
+                (None, _) => {
+                    if let Some(place) = places.remove(key) {
+                        slots[place] = None;
+                    }
+                }
+            }
+        }
+        self.traits = slots.into_iter().flatten().collect();
     }
 }
 

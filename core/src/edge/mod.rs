@@ -4,15 +4,47 @@
 //! host runs after replying. Streams stay with the host.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
 
+mod access;
+mod analytics;
+mod anonymous;
+mod asker;
+mod body;
+mod conditional;
+mod cors;
+mod environment_document;
+mod error;
+mod field;
+mod flags;
+mod health;
 mod hex;
+mod http_date;
+mod identities;
 mod identity_record;
+mod json;
+mod json_parser;
+mod json_text;
+mod metadata;
+mod negotiation;
 mod ports;
+mod publication;
+mod python_text;
+mod query;
+mod reply;
+mod route;
 pub mod signature;
+mod submission;
+mod traits;
 
 pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange, TraitScalar};
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};
+pub use route::{READ_HEADERS, read_headers};
+
+use error::Refusal;
+use route::{Endpoint, Route};
 
 /// What a request came to.
 #[derive(Debug)]
@@ -49,7 +81,100 @@ pub struct Evaluation {
     pub count: i64,
 }
 
+impl From<Response<Bytes>> for Outcome {
+    fn from(reply: Response<Bytes>) -> Self {
+        Self {
+            reply,
+            effects: Vec::new(),
+        }
+    }
+}
+
 /// Answers one request: SDK API, health, version, and the signed publication routes.
-pub async fn handle<H: Host>(_host: &H, _request: Request<Bytes>) -> Outcome {
-    todo!()
+///
+/// The target of `request` is read as path and query; of its headers only [`READ_HEADERS`] count.
+/// The reply has all its headers but those that are the transport's own (`Date`, and
+/// `Content-Length` except in answer to HEAD). Never panics, whatever comes in.
+pub async fn handle<H: Host>(host: &H, request: Request<Bytes>) -> Outcome {
+    let (head, body) = request.into_parts();
+    let mut outcome = answer(host, &head, body).await;
+    let reply = &mut outcome.reply;
+    cors::open(reply, &head.headers);
+    reply::sign_off(reply, host.name());
+    if head.method == Method::HEAD {
+        let length = std::mem::take(reply.body_mut()).len();
+        reply
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    outcome
+}
+
+async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
+    if cors::is_preflight(head) {
+        return cors::preflight(&head.headers).into();
+    }
+    let path = head.uri.path();
+    let route = Route::of(path);
+    if let Some(endpoint) = route.endpoint() {
+        return match sdk(host, endpoint, &route, head, &body).await {
+            Ok(outcome) => outcome,
+            Err(refusal) => refusal.reply(endpoint).into(),
+        };
+    }
+    let reply = match route {
+        Route::AddSlash => reply::redirect(path, head.uri.query()),
+        Route::Live => health::live(&head.method),
+        Route::Ready => health::ready(host, &head.method).await,
+        Route::Version => health::version(host, &head.method),
+        Route::Publication(key) => publication::put(host, head, body, &key).await,
+        Route::Publications => publication::list(host, head, &body).await,
+        _ => reply::not_found(),
+    };
+    reply.into()
+}
+
+/// Answers on an SDK endpoint. What is looked at first is told first: representation, key, method,
+/// body.
+async fn sdk<H: Host>(
+    host: &H,
+    endpoint: &'static Endpoint,
+    route: &Route<'_>,
+    head: &Parts,
+    body: &Bytes,
+) -> Result<Outcome, Refusal> {
+    let query = head.uri.query();
+    negotiation::check(endpoint, &head.headers, query)?;
+    let access = &access::open(host, endpoint, &head.headers).await?;
+    let get = head.method == Method::GET
+        || (head.method == Method::HEAD && endpoint.allow.contains("HEAD"));
+    let post = head.method == Method::POST;
+    let reply = match route {
+        _ if head.method == Method::OPTIONS => metadata::describe(endpoint),
+        Route::Flags if get => flags::get(access, head),
+        Route::FlagsOf(identifier) if get => {
+            flags::get_of_identity(host, access, identifier, query).await?
+        }
+        Route::MultivariateOptions(feature) if get => {
+            flags::multivariate_options(access, *feature)?
+        }
+        Route::Identities if get => identities::get(host, access, query).await?,
+        Route::Identities if post => identities::post(host, access, head, body).await?,
+        Route::Identity(identifier) if get => {
+            identities::get_deprecated(host, access, identifier).await?
+        }
+        Route::IdentityTrait(identifier, key) if post => {
+            traits::post_deprecated(host, access, head, body, (identifier, key)).await?
+        }
+        Route::Traits if post => traits::post(host, access, head, body).await?,
+        Route::TraitsBulk if head.method == Method::PUT => {
+            traits::put_bulk(host, access, head, body).await?
+        }
+        Route::TraitsIncrement if post => traits::post_increment(host, access, head, body).await?,
+        Route::Document if get => environment_document::get(host, access, head).await?,
+        Route::Analytics if post => return analytics::post(access, head, body),
+        Route::AnalyticsV2 if post => return analytics::post_v2(access, head, body),
+        _ => return Err(Refusal::MethodNotAllowed(head.method.clone())),
+    };
+    Ok(reply.into())
 }

@@ -1,0 +1,61 @@
+//! Cross-origin requests: any origin may ask, without credentials (flagsmith-observed.md 3.2).
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ETAG,
+    HeaderMap, HeaderValue, ORIGIN,
+};
+use http::request::Parts;
+use http::{Method, Response};
+
+use super::reply;
+
+const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
+    "accept, accept-encoding, authorization, baggage, content-type, dnt, \
+     flagsmith-application-name, flagsmith-application-version, flagsmith-sdk-user-agent, \
+     if-modified-since, if-none-match, origin, sentry-trace, traceparent, tracestate, user-agent, \
+     x-csrftoken, x-e2e-test-auth-token, x-environment-key, x-requested-with",
+);
+
+/// Whether a browser asks what it may send. Answered for every path, and without a key.
+pub(super) fn is_preflight(request: &Parts) -> bool {
+    request.method == Method::OPTIONS && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to that.
+pub(super) fn preflight(request: &HeaderMap) -> Response<Bytes> {
+    let mut reply = reply::empty_page();
+    if request.contains_key(ORIGIN) {
+        let headers = reply.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT"),
+        );
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    }
+    reply
+}
+
+/// Opens a reply to the origin that asks. One that caches may share is opened to all, because not
+/// every CDN heeds `Vary: Origin`.
+pub(super) fn open(reply: &mut Response<Bytes>, request: &HeaderMap) {
+    let headers = reply.headers_mut();
+    let shared = headers.contains_key("cdn-cache-control");
+    if !shared && !request.contains_key(ORIGIN) {
+        return;
+    }
+    // More than Flagsmith exposes: without these a browser cannot tell whether a streamed change has
+    // reached the answer it holds.
+    let exposed = if headers.contains_key(&reply::UPDATED_AT) || headers.contains_key(ETAG) {
+        "Retry-After, X-Flagsmith-Document-Updated-At, ETag"
+    } else {
+        "Retry-After"
+    };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(exposed),
+    );
+}
