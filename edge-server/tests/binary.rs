@@ -1,0 +1,126 @@
+//! `yardarm-edge` as a person or a supervisor runs it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yardarm-edge"));
+    command.env_clear().arg("--data-dir").arg(data_dir);
+    command
+        .arg("--listen")
+        .arg("127.0.0.1:0")
+        .arg("--data-dir")
+        .arg(data_dir);
+    command.env("YARDARM_PUBLISHING_SECRET", "secret of the tests");
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts it and waits for the line that says where it serves.
+fn serving(data_dir: &Path) -> (Child, BufReader<std::process::ChildStderr>, Value) {
+    let mut child = command(data_dir).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert_ne!(
+            log.read_line(&mut line).unwrap(),
+            0,
+            "ended before it served"
+        );
+        let entry: Value = serde_json::from_str(&line).unwrap();
+        if entry["message"] == "serving" {
+            return (child, log, entry);
+        }
+    }
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&output.stderr);
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "ERROR");
+    last["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn serves_until_it_is_told_to_stop() {
+    let directory = TempDir::new().unwrap();
+    let (mut child, mut log, entry) = serving(directory.path());
+    let address = entry["listen"].as_str().unwrap();
+    std::net::TcpStream::connect(address).unwrap();
+
+    let second = command(directory.path()).output().unwrap();
+    assert!(refused(&second).contains("in use by another process"));
+
+    let terminated = Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
+    assert!(terminated.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("stopped"), "{rest}");
+}
+
+#[test]
+fn tells_what_keeps_it_from_starting() {
+    let directory = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+
+    let output = command(directory.path())
+        .args(["--listen", &address])
+        .output()
+        .unwrap();
+    assert!(refused(&output).contains(&format!("cannot listen on {address}")));
+    let output = command(&file.join("data")).output().unwrap();
+    assert!(refused(&output).starts_with(&format!("data directory {}", file.display())));
+    let output = command(directory.path())
+        .env("YARDARM_PUBLISHING_SECRET", "")
+        .output()
+        .unwrap();
+    assert!(refused(&output).contains("YARDARM_PUBLISHING_SECRET is empty"));
+    let output = command(directory.path())
+        .args(["--publishing-secret-file", "none"])
+        .output();
+    assert!(refused(&output.unwrap()).starts_with("publishing secret file none: "));
+    let output = command(directory.path())
+        .args(["--log-format", "xml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn help_tells_every_setting() {
+    let output = Command::new(env!("CARGO_BIN_EXE_yardarm-edge"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for setting in [
+        "--listen",
+        "--data-dir",
+        "--publishing-secret-file",
+        "--identity-memory",
+        "--log-level",
+        "--log-format",
+        "YARDARM_PUBLISHING_SECRET",
+        "YARDARM_EDGE_LISTEN",
+        "YARDARM_EDGE_DATA_DIR",
+    ] {
+        assert!(help.contains(setting), "{setting} is missing in {help}");
+    }
+}

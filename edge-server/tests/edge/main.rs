@@ -1,0 +1,9 @@
+//! The native edge on real sockets, with a data directory of its own for each test.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod connections;
+mod requests;
+mod running;
+mod table;
+mod versions;
