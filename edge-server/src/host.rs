@@ -97,6 +97,7 @@ impl<I: Identities> Host for NativeHost<I> {
         self.identities
             .identity(snapshot.environment_key(), identifier)
             .await
+            .inspect_err(report)
     }
 
     async fn change_identity(
@@ -109,13 +110,19 @@ impl<I: Identities> Host for NativeHost<I> {
         self.identities
             .change_identity(environment_key, identifier, change, self.now())
             .await
+            .inspect_err(report)
     }
 
     async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
-        self.snapshots.install(package).await
+        self.snapshots.install(package).await.inspect_err(report)
     }
 
     async fn held(&self) -> Result<Vec<Held>, Unavailable> {
         Ok(self.snapshots.held())
     }
+}
+
+/// Core answers 503 and tells the client nothing more.
+fn report(error: &Unavailable) {
+    tracing::error!(%error, "a request could not be served");
 }

@@ -14,11 +14,7 @@ use tempfile::TempDir;
 fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yardarm-edge"));
     command.env_clear().arg("--data-dir").arg(data_dir);
-    command
-        .arg("--listen")
-        .arg("127.0.0.1:0")
-        .arg("--data-dir")
-        .arg(data_dir);
+    command.env("YARDARM_EDGE_LISTEN", "127.0.0.1:0");
     command.env("YARDARM_PUBLISHING_SECRET", "secret of the tests");
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
