@@ -4,9 +4,9 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,22 +20,46 @@ fn command(data_dir: &Path) -> Command {
     command
 }
 
-/// Starts it and waits for the line that says where it serves.
-fn serving(data_dir: &Path) -> (Child, BufReader<std::process::ChildStderr>, Value) {
-    let mut child = command(data_dir).spawn().unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    loop {
-        line.clear();
-        assert_ne!(
-            log.read_line(&mut line).unwrap(),
-            0,
-            "ended before it served"
-        );
-        let entry: Value = serde_json::from_str(&line).unwrap();
-        if entry["message"] == "serving" {
-            return (child, log, entry);
+/// One that serves; killed where a test fails before it has ended.
+struct Serving {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Serving {
+    /// Starts it and waits for the line that says where it serves.
+    fn start(data_dir: &Path) -> Self {
+        let mut child = command(data_dir).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut serving = Self {
+            child,
+            log,
+            address: String::new(),
+        };
+        while serving.address.is_empty() {
+            let mut line = String::new();
+            assert_ne!(
+                serving.log.read_line(&mut line).unwrap(),
+                0,
+                "ended before it served"
+            );
+            let entry: Value = serde_json::from_str(&line).unwrap();
+            if entry["message"] == "serving" {
+                entry["listen"]
+                    .as_str()
+                    .unwrap()
+                    .clone_into(&mut serving.address);
+            }
         }
+        serving
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -50,21 +74,17 @@ fn refused(output: &Output) -> String {
 #[test]
 fn serves_until_it_is_told_to_stop() {
     let directory = TempDir::new().unwrap();
-    let (mut child, mut log, entry) = serving(directory.path());
-    let address = entry["listen"].as_str().unwrap();
-    std::net::TcpStream::connect(address).unwrap();
+    let mut edge = Serving::start(directory.path());
+    TcpStream::connect(&edge.address).unwrap();
 
     let second = command(directory.path()).output().unwrap();
     assert!(refused(&second).contains("in use by another process"));
 
-    let terminated = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(terminated.success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let pid = edge.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert_eq!(edge.child.wait().unwrap().code(), Some(0));
     let mut rest = String::new();
-    log.read_to_string(&mut rest).unwrap();
+    edge.log.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("stopped"), "{rest}");
 }
 
