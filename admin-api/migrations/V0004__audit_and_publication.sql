@@ -39,7 +39,7 @@ CREATE TABLE job (
     CONSTRAINT job_kind_key UNIQUE (kind, key),
     CONSTRAINT job_lease_whole CHECK ((lease IS NULL) = (locked_until IS NULL))
 );
-CREATE INDEX job_due ON job ((coalesce(locked_until, run_at)));
+CREATE INDEX job_due ON job (kind, (coalesce(locked_until, run_at)));
 CREATE SEQUENCE job_lease AS bigint;
 
 -- The one way to enqueue, for the application and for the triggers below.

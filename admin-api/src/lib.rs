@@ -6,12 +6,16 @@
 pub mod api;
 pub mod app;
 pub mod config;
+pub mod edge_host;
 pub mod http;
 pub mod jobs;
+pub mod publish;
 pub mod router;
 pub mod store;
+pub mod telemetry;
 
 pub(crate) mod access;
+mod outbound;
 
 /// The statements of every `queries.sql`, as `build.rs` read them.
 pub mod sql {

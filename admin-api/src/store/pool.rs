@@ -4,18 +4,23 @@ use std::ops::Deref;
 use std::str::FromStr as _;
 
 use anyhow::Context as _;
-use deadpool_postgres::{Client, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime};
-use tokio_postgres::NoTls;
+use deadpool_postgres::{
+    Client, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Transaction,
+};
+use tokio_postgres::{Config, IsolationLevel, NoTls};
 
 use super::tx::Write;
 use crate::app::Clock;
 use crate::http::Actor;
+use crate::publish::MountedSlot;
 
 /// A pool of connections to one database.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: deadpool_postgres::Pool,
+    config: Config,
     clock: Clock,
+    mounted: MountedSlot,
 }
 
 impl Pool {
@@ -25,13 +30,12 @@ impl Pool {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(url: &str, size: usize, clock: Clock) -> anyhow::Result<Self> {
-        let mut config =
-            tokio_postgres::Config::from_str(url).context("DATABASE_URL cannot be read")?;
+        let mut config = Config::from_str(url).context("DATABASE_URL cannot be read")?;
         if config.get_application_name().is_none() {
             config.application_name("yardarm");
         }
         let manager = Manager::from_config(
-            config,
+            config.clone(),
             NoTls,
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
@@ -42,7 +46,12 @@ impl Pool {
             .wait_timeout(Some(std::time::Duration::from_secs(10)))
             .runtime(Runtime::Tokio1)
             .build()?;
-        Ok(Self { inner, clock })
+        Ok(Self {
+            inner,
+            config,
+            clock,
+            mounted: MountedSlot::default(),
+        })
     }
 
     /// A connection, to be given back by dropping it.
@@ -50,10 +59,22 @@ impl Pool {
     /// # Errors
     /// When the database cannot be reached, or no connection comes free for ten seconds.
     pub async fn get(&self) -> Result<Db, PoolError> {
+        let client = self.inner.get().await?;
         Ok(Db {
-            client: self.inner.get().await?,
+            client,
             clock: self.clock.clone(),
+            mounted: self.mounted.clone(),
         })
+    }
+
+    /// How to connect besides the pool: for listening.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where changes made through this pool find the process's own edge.
+    pub(crate) fn mounted(&self) -> &MountedSlot {
+        &self.mounted
     }
 }
 
@@ -61,6 +82,7 @@ impl Pool {
 pub struct Db {
     client: Client,
     clock: Clock,
+    mounted: MountedSlot,
 }
 
 impl Db {
@@ -75,7 +97,16 @@ impl Db {
             reason = "the one place where transactions begin"
         )]
         let transaction = self.client.transaction().await?;
-        Ok(Write::new(transaction, actor, now))
+        Ok(Write::new(transaction, actor, now, self.mounted.clone()))
+    }
+
+    /// Begins a transaction that sees one moment of the database and changes nothing.
+    pub(crate) async fn read(&mut self) -> Result<Transaction<'_>, tokio_postgres::Error> {
+        let beginning = self
+            .client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead);
+        beginning.read_only(true).start().await
     }
 
     /// The connection itself, for migrations and advisory locks.

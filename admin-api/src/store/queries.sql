@@ -28,11 +28,4 @@ for update of environment;
 --! bump_environments (ids, now)
 update environment
 set version = nextval('environment_version'), updated_at = :now
-where id = any(:ids)
-returning api_key;
-
---! insert_tombstones (keys, now)
-insert into environment_tombstone (api_key, updated_at)
-select key, :now from unnest(:keys::text[]) as key
-on conflict (api_key) do update
-set version = nextval('environment_version'), updated_at = excluded.updated_at;
+where id = any(:ids);

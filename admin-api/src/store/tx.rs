@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Queries as _;
 use crate::http::Actor;
-use crate::jobs;
+use crate::publish::{self, MountedSlot};
 use crate::sql::store as sql;
 
 /// A transaction that has not been committed. Dropping it rolls it back.
@@ -19,6 +19,7 @@ pub(crate) struct Write<'a> {
     transaction: Transaction<'a>,
     author: Option<(i64, String)>,
     now: DateTime<Utc>,
+    mounted: MountedSlot,
 }
 
 impl<'a> Write<'a> {
@@ -26,12 +27,14 @@ impl<'a> Write<'a> {
         transaction: Transaction<'a>,
         actor: Option<&Actor>,
         now: DateTime<Utc>,
+        mounted: MountedSlot,
     ) -> Self {
         let author = actor.map(|actor| (actor.user_id, actor.email.clone()));
         Self {
             transaction,
             author,
             now,
+            mounted,
         }
     }
 
@@ -40,12 +43,16 @@ impl<'a> Write<'a> {
         self.now
     }
 
-    /// Commits with what the change causes: one entry, or several (`vec![…]`).
+    /// Commits with what the change causes: one entry, or several (`vec![…]`). When it returns, this
+    /// process serves the change itself, or two seconds have passed.
     pub(crate) async fn commit(self, entries: impl Into<Vec<Entry>>) -> Result<(), Error> {
         for entry in entries.into() {
             self.record(entry).await?;
         }
-        self.transaction.commit().await
+        let changed = publish::changed_keys(&self.transaction).await?;
+        self.transaction.commit().await?;
+        self.mounted.serve(&changed).await;
+        Ok(())
     }
 
     /// Commits what leaves no trace in the audit log and changes no flag; `_reason` is for the reader.
@@ -84,28 +91,23 @@ impl<'a> Write<'a> {
             ],
         )
         .await?;
-        let keys: Vec<String> = match publish {
-            Publish::Nothing => return Ok(()),
+        // The database enqueues the publication of whatever takes a new version.
+        match publish {
+            Publish::Nothing => {}
             Publish::Environments(ids) => {
                 self.run(sql::LOCK_ENVIRONMENTS, [&ids]).await?;
-                self.all(sql::BUMP_ENVIRONMENTS, [&ids, &self.now]).await?
+                self.run(sql::BUMP_ENVIRONMENTS, [&ids, &self.now]).await?;
             }
             Publish::Project(id) => self.bump(sql::LOCK_PROJECT_ENVIRONMENTS, id).await?,
             Publish::Organisation(id) => self.bump(sql::LOCK_ORGANISATION_ENVIRONMENTS, id).await?,
-            Publish::Gone(keys) => {
-                self.run(sql::INSERT_TOMBSTONES, [&keys, &self.now]).await?;
-                keys
-            }
-        };
-        for key in keys {
-            jobs::enqueue(&**self, jobs::PUBLISH, &key, self.now).await?;
         }
         Ok(())
     }
 
-    async fn bump(&self, lock: super::Sql<1>, parent: i64) -> Result<Vec<String>, Error> {
+    async fn bump(&self, lock: super::Sql<1>, parent: i64) -> Result<(), Error> {
         let ids: Vec<i64> = self.all(lock, [&parent]).await?;
-        self.all(sql::BUMP_ENVIRONMENTS, [&ids, &self.now]).await
+        self.run(sql::BUMP_ENVIRONMENTS, [&ids, &self.now]).await?;
+        Ok(())
     }
 }
 
@@ -161,8 +163,6 @@ enum Publish {
     Project(i64),
     /// Every environment of the organisation.
     Organisation(i64),
-    /// Client-side keys that no longer name an environment.
-    Gone(Vec<String>),
 }
 
 /// What happened, and what it causes.
@@ -246,14 +246,6 @@ impl Entry {
     pub(crate) fn publish_organisation(self, id: i64) -> Self {
         Self {
             publish: Publish::Organisation(id),
-            ..self
-        }
-    }
-
-    /// Tells every edge that these client-side keys are gone.
-    pub(crate) fn publish_gone(self, keys: impl Into<Vec<String>>) -> Self {
-        Self {
-            publish: Publish::Gone(keys.into()),
             ..self
         }
     }

@@ -40,8 +40,5 @@ set
     enforce_feature_owners = :enforce_feature_owners
 where id = :id;
 
---! environment_keys (id)
-select api_key from environment where project_id = :id order by id for update;
-
 --! delete (id)
 delete from project where id = :id;

@@ -180,10 +180,12 @@ async fn delete(
     let mut db = app.db().await?;
     let tx = db.write(Some(&project.actor)).await?;
     let project = project.it;
-    let keys: Vec<String> = tx.all(sql::ENVIRONMENT_KEYS, [&project.id]).await?;
     tx.run(sql::DELETE, [&project.id]).await?;
-    let entry = entry(&project, format!("Project deleted: {}", project.name));
-    tx.commit(entry.publish_gone(keys)).await?;
+    tx.commit(entry(
+        &project,
+        format!("Project deleted: {}", project.name),
+    ))
+    .await?;
     Ok(NoContent)
 }
 

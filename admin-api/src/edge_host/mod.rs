@@ -1,0 +1,37 @@
+//! The edge that this process mounts beside its admin routes: the native one, with identities in
+//! Postgres and usage counted into the metrics.
+
+use std::sync::Arc;
+
+use yardarm_core::edge::Effect;
+use yardarm_edge::{Edge, NativeHost, SnapshotStore, Usage};
+
+use crate::store::Pool;
+use crate::telemetry::Metrics;
+
+mod identities;
+mod traits;
+
+pub use identities::PostgresIdentities;
+
+/// The mounted edge. It takes no publications over HTTP: the database is where it gets them from.
+pub fn edge(store: SnapshotStore, pool: Pool, metrics: Metrics) -> Edge<PostgresIdentities> {
+    let host = NativeHost::new(store, PostgresIdentities::new(pool), None);
+    Edge::new(host, Arc::new(CountedUsage(metrics)))
+}
+
+/// Counts evaluations; who wants to know which flags they were asks the analytics (not built yet).
+struct CountedUsage(Metrics);
+
+impl Usage for CountedUsage {
+    fn record(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Evaluations { rows, .. } => {
+                    let count: i64 = rows.iter().map(|row| row.count.max(0)).sum();
+                    self.0.evaluated(u64::try_from(count).unwrap_or(0));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Stored traits as rows and back, and what has to be written after a change: pure.
+
+use yardarm_core::edge::{StoredTrait, TraitScalar};
+
+use crate::store::row;
+
+row! {
+    /// A stored trait.
+    pub(crate) struct TraitRow {
+        id: i64,
+        trait_key: String,
+        value_type: String,
+        string_value: Option<String>,
+        integer_value: Option<i64>,
+        boolean_value: Option<bool>,
+        float_value: Option<f64>,
+    }
+}
+
+impl From<TraitRow> for StoredTrait {
+    fn from(row: TraitRow) -> Self {
+        let text = || TraitScalar::Text(row.string_value.unwrap_or_default());
+        let value = match row.value_type.as_str() {
+            "int" => row.integer_value.map(TraitScalar::Int),
+            "bool" => row.boolean_value.map(TraitScalar::Bool),
+            "float" => row.float_value.map(TraitScalar::Float),
+            _ => None,
+        };
+        Self {
+            id: Some(row.id),
+            key: row.trait_key,
+            value: value.unwrap_or_else(text),
+        }
+    }
+}
+
+/// A value's columns; all but one are null.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Columns<'a> {
+    pub(super) value_type: &'static str,
+    pub(super) string_value: Option<&'a str>,
+    pub(super) integer_value: Option<i64>,
+    pub(super) boolean_value: Option<bool>,
+    pub(super) float_value: Option<f64>,
+}
+
+impl<'a> From<&'a TraitScalar> for Columns<'a> {
+    fn from(value: &'a TraitScalar) -> Self {
+        let none = Self::default();
+        match value {
+            TraitScalar::Bool(value) => Self {
+                value_type: "bool",
+                boolean_value: Some(*value),
+                ..none
+            },
+            TraitScalar::Int(value) => Self {
+                value_type: "int",
+                integer_value: Some(*value),
+                ..none
+            },
+            TraitScalar::Float(value) => Self {
+                value_type: "float",
+                float_value: Some(*value),
+                ..none
+            },
+            TraitScalar::Text(value) => Self {
+                value_type: "unicode",
+                string_value: Some(value),
+                ..none
+            },
+        }
+    }
+}
+
+/// What to write so that `before` becomes `after`.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Difference<'a> {
+    /// Ids of traits to delete.
+    pub(super) delete: Vec<i64>,
+    /// Traits with another value, by id.
+    pub(super) update: Vec<(i64, &'a TraitScalar)>,
+    /// Places in `after` of traits that have no row yet.
+    pub(super) insert: Vec<usize>,
+}
+
+/// Compares two states of an identity's traits. Rows keep their ids as long as their key stays.
+pub(super) fn difference<'a>(before: &[StoredTrait], after: &'a [StoredTrait]) -> Difference<'a> {
+    let mut difference = Difference::default();
+    for old in before {
+        if let Some(id) = old.id
+            && !after.iter().any(|new| new.id == old.id)
+        {
+            difference.delete.push(id);
+        }
+    }
+    for (place, new) in after.iter().enumerate() {
+        match before
+            .iter()
+            .find(|old| old.id.is_some() && old.id == new.id)
+        {
+            None => difference.insert.push(place),
+            Some(old) if old.value == new.value => {}
+            Some(old) => difference.update.extend(old.id.map(|id| (id, &new.value))),
+        }
+    }
+    difference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(id: Option<i64>, key: &str, value: i64) -> StoredTrait {
+        StoredTrait {
+            id,
+            key: key.to_owned(),
+            value: TraitScalar::Int(value),
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let before = [
+            stored(Some(1), "a", 1),
+            stored(Some(2), "b", 2),
+            stored(Some(3), "c", 3),
+        ];
+        let after = [
+            stored(Some(1), "a", 1),
+            stored(Some(3), "c", 30),
+            stored(None, "d", 4),
+        ];
+        let value = TraitScalar::Int(30);
+        assert_eq!(
+            difference(&before, &after),
+            Difference {
+                delete: vec![2],
+                update: vec![(3, &value)],
+                insert: vec![2]
+            }
+        );
+        assert_eq!(difference(&before, &before), Difference::default());
+    }
+
+    #[test]
+    fn a_key_that_was_deleted_and_set_again_is_a_new_row() {
+        let before = [stored(Some(1), "a", 1)];
+        let after = [stored(None, "a", 1)];
+        let difference = difference(&before, &after);
+        assert_eq!((difference.delete, difference.insert), (vec![1], vec![0]));
+    }
+
+    #[test]
+    fn every_type_has_its_column() {
+        for value in [
+            TraitScalar::Bool(false),
+            TraitScalar::Int(i64::MIN),
+            TraitScalar::Float(0.5),
+            TraitScalar::Text(String::new()),
+        ] {
+            let columns = Columns::from(&value);
+            let row = TraitRow {
+                id: 1,
+                trait_key: "k".to_owned(),
+                value_type: columns.value_type.to_owned(),
+                string_value: columns.string_value.map(str::to_owned),
+                integer_value: columns.integer_value,
+                boolean_value: columns.boolean_value,
+                float_value: columns.float_value,
+            };
+            assert_eq!(StoredTrait::from(row).value, value);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The road from a committed change to an answer at the edge.
+//!
+//! ```text
+//! write transaction ── version, job `publish` (by trigger) ──► commit ──► this process's own edge, before the answer
+//!                                                                 │ NOTIFY
+//!        other processes' own edges ◄─────────────────────────────┤
+//!        job `publish` ─► job `deliver` a target ─► assemble ─► compile ─► signed PUT ─► confirmed
+//! ```
+//!
+//! Everything looks at states, never at events: what an edge should hold is the view `publication`,
+//! what it confirmed is `edge_delivery`, and the difference is sent. Not here: what a package is
+//! (`yardarm_core::snapshot`), and what an edge does with it (`yardarm_core::edge`).
+
+mod assemble;
+mod deliver;
+mod mounted;
+mod outbox;
+mod packages;
+mod publisher;
+mod push;
+mod reconcile;
+mod targets;
+
+pub(crate) use deliver::Deliver;
+pub use mounted::Mounted;
+pub(crate) use mounted::MountedSlot;
+pub(crate) use outbox::changed_keys;
+pub use publisher::{Publisher, Settings};
+pub(crate) use reconcile::Reconcile;

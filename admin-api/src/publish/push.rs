@@ -1,0 +1,214 @@
+//! The signed requests to an edge: put a package, ask what it holds.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use serde::Deserialize;
+use yardarm_core::edge::signature;
+
+use crate::outbound::{Answer, OperatorClient};
+
+/// Why a package was not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PushError {
+    /// The edge cannot be reached or does not accept us: everything else would fail as well.
+    #[error("{0}")]
+    Edge(String),
+    /// The edge refuses this very package.
+    #[error("{0}")]
+    Package(String),
+}
+
+/// An environment as an edge lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct HeldVersion {
+    /// The client-side key.
+    pub(crate) environment_key: String,
+    /// The version.
+    pub(crate) version: u64,
+}
+
+#[derive(Deserialize)]
+struct HeldList {
+    environments: Vec<HeldVersion>,
+}
+
+/// Where an edge is and what it and we sign with.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) url: String,
+    pub(crate) secret: String,
+}
+
+/// Puts a package. Stored, already held, and "a newer one is held" all mean that the edge is at least
+/// at this version.
+pub(crate) async fn put(
+    http: &OperatorClient,
+    to: &Address,
+    api_key: &str,
+    package: Bytes,
+) -> Result<(), PushError> {
+    if api_key.is_empty() || api_key.chars().all(|c| c == '.') {
+        // Every URL library on the way would take it for a step up.
+        return Err(PushError::Package(
+            "such a key cannot stand in a path".to_owned(),
+        ));
+    }
+    let path = format!("/edge/v1/environments/{}", encode(api_key));
+    let answer = exchange(http, to, Method::PUT, &path, package).await?;
+    match answer.status {
+        StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::CONFLICT => {
+            Ok(())
+        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(PushError::Package(describe(&answer))),
+        _ => Err(PushError::Edge(describe(&answer))),
+    }
+}
+
+/// Asks an edge what it holds.
+pub(crate) async fn held(
+    http: &OperatorClient,
+    to: &Address,
+) -> Result<Vec<HeldVersion>, PushError> {
+    let answer = exchange(http, to, Method::GET, "/edge/v1/environments", Bytes::new()).await?;
+    if answer.status != StatusCode::OK {
+        return Err(PushError::Edge(describe(&answer)));
+    }
+    let list: HeldList = serde_json::from_slice(&answer.body).map_err(|error| {
+        PushError::Edge(format!("the list of what it holds is damaged: {error}"))
+    })?;
+    Ok(list.environments)
+}
+
+async fn exchange(
+    http: &OperatorClient,
+    to: &Address,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Answer, PushError> {
+    let request =
+        sign(to, method, path, now(), body).map_err(|e| PushError::Package(e.to_string()))?;
+    // The chain of causes: "error sending request" alone helps nobody.
+    http.send(request)
+        .await
+        .map_err(|error| PushError::Edge(format!("{error:#}")))
+}
+
+/// The computer's clock, as the edge compares the time of signing with its own.
+fn now() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn sign(
+    to: &Address,
+    method: Method,
+    path: &str,
+    unix_seconds: i64,
+    body: Bytes,
+) -> anyhow::Result<Request<Bytes>> {
+    let uri: Uri = format!("{}{path}", to.url.trim_end_matches('/')).parse()?;
+    let signed = signature::sign(
+        to.secret.as_bytes(),
+        method.as_str(),
+        uri.path(),
+        unix_seconds,
+        &body,
+    );
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    headers.insert(
+        "content-type",
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(signature::TIMESTAMP_HEADER, HeaderValue::from(unix_seconds));
+    headers.insert(signature::SIGNATURE_HEADER, HeaderValue::from_str(&signed)?);
+    Ok(request)
+}
+
+/// What the operator reads: the status, what it usually means here, and the edge's own words.
+fn describe(answer: &Answer) -> String {
+    let meaning = match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            ": the secret differs, or a clock is more than five minutes off"
+        }
+        StatusCode::NOT_FOUND => ": no edge at this URL, or it has no publishing secret",
+        status if status.is_redirection() => ": it redirects; give the URL it redirects to",
+        _ => "",
+    };
+    let said: String = String::from_utf8_lossy(&answer.body)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect();
+    format!(
+        "answered {}{meaning}{}{said}",
+        answer.status,
+        if said.is_empty() { "" } else { " – " }
+    )
+}
+
+/// A path segment: what is not unreserved in RFC 3986 as `%XX`.
+fn encode(segment: &str) -> String {
+    use std::fmt::Write as _;
+
+    let mut encoded = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _infallible = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_path_segment() {
+        assert_eq!(encode("Ab-9._~"), "Ab-9._~");
+        assert_eq!(encode("a/b ?é"), "a%2Fb%20%3F%C3%A9");
+        assert_eq!(encode(".."), "..");
+    }
+
+    #[test]
+    fn a_request_is_signed_over_the_path_it_asks_for() {
+        let to = Address {
+            url: "http://edge.internal:8080/".to_owned(),
+            secret: "s3cret".to_owned(),
+        };
+        let body = Bytes::from_static(b"package");
+        let path = "/edge/v1/environments/a%2Fb";
+        let request = sign(&to, Method::PUT, path, 1_795_358_606, body.clone()).expect("a request");
+        assert_eq!(
+            request.uri(),
+            "http://edge.internal:8080/edge/v1/environments/a%2Fb"
+        );
+        assert_eq!(request.headers()["yardarm-timestamp"], "1795358606");
+        let signature = signature::sign(b"s3cret", "PUT", path, 1_795_358_606, &body);
+        assert_eq!(request.headers()["yardarm-signature"], signature.as_str());
+    }
+
+    #[test]
+    fn refusals_are_told_in_words() {
+        let answer = Answer {
+            status: StatusCode::UNAUTHORIZED,
+            body: b"{\"detail\":\"no\n\"}".to_vec(),
+        };
+        let told = describe(&answer);
+        assert!(told.contains("401") && told.contains("secret differs") && told.contains("detail"));
+        assert!(!told.contains('\n'));
+    }
+}

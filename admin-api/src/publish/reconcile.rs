@@ -1,0 +1,77 @@
+//! The job that asks a target what it really holds, for one that lost its store or was put in
+//! another's place, and has it given what it lacks.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use super::Publisher;
+use super::deliver::{Deliver, LONGEST_PAUSE};
+use super::push;
+use super::targets::{self, TargetRow};
+use crate::jobs::{Job, Next, backoff, enqueue};
+
+/// Compares what a target holds with what Postgres says; again every while.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Reconcile {
+    /// The target's id.
+    pub(crate) target_id: i64,
+}
+
+impl Job for Reconcile {
+    const KIND: &'static str = "reconcile";
+    const AT_ONCE: usize = 16;
+    type Context = Publisher;
+
+    fn key(&self) -> String {
+        self.target_id.to_string()
+    }
+
+    fn backoff(attempts: u32) -> Duration {
+        backoff(attempts, LONGEST_PAUSE)
+    }
+
+    async fn run(self, publisher: &Publisher) -> anyhow::Result<Next> {
+        let target = {
+            let db = publisher.pool().get().await?;
+            targets::enabled(&*db, self.target_id).await?
+        };
+        let Some(target) = target else {
+            return Ok(Next::Done);
+        };
+        let outcome = compare(publisher, &target).await;
+        let db = publisher.pool().get().await?;
+        if let Err(error) = outcome {
+            let text = format!("{error:#}");
+            targets::failed(&*db, target.id, &text, publisher.now()).await?;
+            return Err(error);
+        }
+        targets::succeeded(&*db, target.id, publisher.now()).await?;
+        enqueue(
+            &*db,
+            &Deliver {
+                target_id: target.id,
+            },
+        )
+        .await?;
+        Ok(Next::Again(publisher.settings().reconcile_every))
+    }
+}
+
+/// Asks the target, and corrects what the database believes it has confirmed.
+pub(super) async fn compare(publisher: &Publisher, target: &TargetRow) -> anyhow::Result<()> {
+    let asked_at = publisher.now();
+    let held = push::held(publisher.http(), &target.address())
+        .await
+        .map_err(|e| anyhow!("{e}"))?;
+    let db = publisher.pool().get().await?;
+    let ahead = targets::compare(&*db, target.id, &held, asked_at, publisher.now()).await?;
+    if ahead > 0 {
+        bail!(
+            "it holds newer versions of {ahead} environments than the database: \
+             was the database restored from a backup, or does another Yardarm publish there?"
+        );
+    }
+    Ok(())
+}
