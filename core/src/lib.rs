@@ -16,4 +16,6 @@
 pub mod edge;
 pub mod engine;
 pub mod snapshot;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
