@@ -11,6 +11,5 @@ mod view;
 
 pub use package::{Package, PackageError, PackageMeta, compile};
 pub use publication::{Publication, ServerKey};
-pub use view::{
-    Identity, OverrideBucket, Settings, Side, Snapshot, SnapshotError, Trait, TraitValue,
-};
+pub use crate::engine::{Identity, Trait, TraitValue};
+pub use view::{OverrideBucket, Settings, Side, Snapshot, SnapshotError};

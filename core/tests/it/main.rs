@@ -1,0 +1,4 @@
+//! The core's tests from outside, in one binary.
+
+mod engine_conformance;
+mod shared;
