@@ -15,6 +15,7 @@
 
 pub mod edge;
 pub mod engine;
+mod hex;
 pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -4,9 +4,9 @@ use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use super::error::Refusal;
-use super::hex;
 use super::ports::{Host, KeyRef};
 use super::route::{DOCUMENT, ENVIRONMENT_KEY, Endpoint};
+use crate::hex;
 use crate::snapshot::{Settings, Side, Snapshot};
 
 const MISSING: Refusal = Refusal::Denied("Invalid or missing Environment key");

@@ -2,9 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::hex;
 use super::python_text;
 use super::submission::{Sent, SentValue};
+use crate::hex;
 
 /// The same for the same traits: SHA-256 of each name and value, sorted by name, values as Python's
 /// `str()` has them. Without traits, a version 4 UUID of the random bytes given.

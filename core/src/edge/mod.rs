@@ -20,7 +20,7 @@ mod error;
 mod field;
 mod flags;
 mod health;
-mod hex;
+
 mod http_date;
 mod identities;
 mod identity_record;

@@ -8,7 +8,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::hex;
+use crate::hex;
 use crate::time::Timestamp;
 
 /// Unix seconds at which the request was signed.

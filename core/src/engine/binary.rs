@@ -83,11 +83,6 @@ impl Writer {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// Appends sixteen bytes.
-    pub(crate) fn i128(&mut self, value: i128) -> &mut Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
     /// Appends a span.
     pub(crate) fn span(&mut self, span: Span) -> &mut Self {
         self.u32(span.at).u32(span.len)
@@ -120,6 +115,19 @@ pub(crate) struct Pool {
 impl Pool {
     /// Longer texts are hardly ever repeated; remembering them would only cost memory.
     const REMEMBERED: usize = 256;
+
+    /// An empty pool that starts with so many zero bytes, which are filled in later.
+    pub(crate) fn after(header: usize) -> Self {
+        Self {
+            bytes: Writer(vec![0; header]),
+            ..Self::default()
+        }
+    }
+
+    /// Where `text` is, after adding it at the end without looking for an equal one.
+    pub(crate) fn append(&mut self, text: &[u8]) -> Span {
+        self.bytes.append(text)
+    }
 
     /// Where `text` is, after adding it where it is new.
     pub(crate) fn add(&mut self, text: impl AsRef<[u8]>) -> Span {
@@ -194,7 +202,10 @@ pub(crate) fn look_up(table: &[u8], hash: u64, mut is_it: impl FnMut(u32) -> boo
     None
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "only the low bits are wanted"
+)]
 fn slot_of(hash: u64, size: usize) -> usize {
     hash as usize & (size - 1)
 }
@@ -223,7 +234,9 @@ mod tests {
         let names: Vec<String> = (0..100).map(|n| format!("name_{n}")).collect();
         let table = hash_table(names.iter().map(|name| hash(name.as_bytes())));
         for (entry, name) in names.iter().enumerate() {
-            let found = look_up(&table, hash(name.as_bytes()), |e| names[e as usize] == *name);
+            let found = look_up(&table, hash(name.as_bytes()), |e| {
+                names[e as usize] == *name
+            });
             assert_eq!(found, Some(count(entry)));
         }
         assert_eq!(look_up(&table, hash(b"other"), |_| false), None);

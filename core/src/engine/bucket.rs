@@ -29,7 +29,10 @@ pub fn percentage(salt: &[u8], key: &[u8]) -> f64 {
 const LAST: u32 = 9998;
 
 /// `hash % 9999`, by halves: division of 128 bits is slow where it has to be emulated.
-#[expect(clippy::cast_possible_truncation, reason = "halves of 128 bits, and a remainder below 9999")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "halves of 128 bits, and a remainder below 9999"
+)]
 fn remainder(hash: u128) -> u32 {
     const MODULUS: u64 = 9999;
     // 2^64 % 9999
@@ -47,14 +50,26 @@ mod tests {
     fn equals_flagsmith() {
         // flagsmith-api.md B.3; the last one lands on 100 first.
         assert_eq!(percentage(b"1,", b"2"), 26.595_319_063_812_76);
-        assert_eq!(percentage(b"1,", b"env_key_identifier"), 4.450_890_178_035_607);
+        assert_eq!(
+            percentage(b"1,", b"env_key_identifier"),
+            4.450_890_178_035_607
+        );
         assert_eq!(percentage(b"12,", b"93"), 27.655_531_106_221_243);
         assert_eq!(percentage(b"1,", b"8931"), 45.779_155_831_166_236);
     }
 
     #[test]
     fn remainder_is_that_of_the_whole() {
-        for hash in [0, 1, 9998, 9999, u128::MAX, u128::MAX / 7, 1 << 64, (1 << 64) - 1] {
+        for hash in [
+            0,
+            1,
+            9998,
+            9999,
+            u128::MAX,
+            u128::MAX / 7,
+            1 << 64,
+            (1 << 64) - 1,
+        ] {
             assert_eq!(u128::from(remainder(hash)), hash % 9999);
         }
     }

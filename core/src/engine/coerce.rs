@@ -229,7 +229,10 @@ mod tests {
             number_like(long),
             Some(NumberLike::Int(123_456_789_012_345_678_901_234_567_890))
         );
-        assert!(matches!(number_like(&long.repeat(2)), Some(NumberLike::Float(_))));
+        assert!(matches!(
+            number_like(&long.repeat(2)),
+            Some(NumberLike::Float(_))
+        ));
     }
 
     #[test]

@@ -58,7 +58,10 @@ pub struct IdentityContext {
     #[serde(deserialize_with = "text")]
     pub identifier: String,
     /// What buckets are hashed by; `<environment key>_<identifier>` where it is missing or empty.
-    #[serde(deserialize_with = "maybe_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "maybe_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub key: Option<String>,
     /// Traits by name.
     #[serde(deserialize_with = "maybe_map")]
@@ -193,9 +196,7 @@ fn maybe_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, V
 
 /// A JSON object whose order matters. Of a repeated name the last value counts, at its first place.
 mod ordered {
-    use super::{
-        Deserialize, Deserializer, Entries, PhantomData, Serialize, Serializer,
-    };
+    use super::{Deserialize, Deserializer, Entries, PhantomData, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer, T: Serialize>(
         entries: &[(String, T)],
@@ -232,15 +233,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
         let mut entries: Vec<(String, T)> = Vec::new();
         let mut places = std::collections::BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<String, T>()? {
-            match places.get(&name) {
-                Some(place) => {
-                    let entry: &mut (String, T) = &mut entries[*place];
-                    entry.1 = value;
-                }
-                None => {
-                    places.insert(name.clone(), entries.len());
-                    entries.push((name, value));
-                }
+            if let Some(entry) = places
+                .get(&name)
+                .and_then(|place: &usize| entries.get_mut(*place))
+            {
+                entry.1 = value;
+            } else {
+                places.insert(name.clone(), entries.len());
+                entries.push((name, value));
             }
         }
         Ok(entries)

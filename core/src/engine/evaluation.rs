@@ -78,7 +78,8 @@ pub fn evaluate(context: &Context) -> Evaluation {
         None => answer(context, Session::new(plan, &patterns, None)),
         Some(given) => {
             let key = given.key.clone().filter(|key| !key.is_empty());
-            let key = key.unwrap_or_else(|| format!("{}_{}", context.environment.key, given.identifier));
+            let key =
+                key.unwrap_or_else(|| format!("{}_{}", context.environment.key, given.identifier));
             let texts = traits_as_text(given);
             let traits = traits(given, &texts);
             let identity = Identity {
@@ -106,7 +107,12 @@ fn answer(context: &Context, mut session: Session<'_>) -> Evaluation {
         .features
         .iter()
         .map(|(_, feature)| feature)
-        .chain(context.segments.iter().flat_map(|(_, segment)| &segment.overrides))
+        .chain(
+            context
+                .segments
+                .iter()
+                .flat_map(|(_, segment)| &segment.overrides),
+        )
         .collect();
     let mut flags = Vec::with_capacity(context.features.len());
     for number in (0..).take(context.features.len()) {

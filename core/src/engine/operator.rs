@@ -46,7 +46,10 @@ impl Operator {
 
     /// By Flagsmith's name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, operator)| *operator)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, operator)| *operator)
     }
 
     /// As stored; `None` for a number that is none.
@@ -55,6 +58,14 @@ impl Operator {
             .get(usize::from(number).checked_sub(1)?)
             .map(|(_, operator)| *operator)
     }
+}
+
+/// How a value compares with an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Is(Ordering),
+    /// One of both is not a number: they differ, and neither is greater.
+    NotANumber,
 }
 
 /// What a condition compares with, cast beforehand to every type a property may have.
@@ -75,55 +86,65 @@ pub(crate) struct Operand<'a> {
 }
 
 impl Operand<'_> {
-    /// Compares a value with this operand cast to the value's type. `None`: the cast failed, and no
-    /// comparison holds; `Some(None)`: one of both is not a number.
-    fn compare(&self, value: &Value<'_>) -> Option<Option<Ordering>> {
-        match value {
-            Value::Pending | Value::Missing => None,
-            Value::Bool(value) => Some(Some(value.cmp(&self.boolean))),
-            Value::Int(value) => Some(Some(value.cmp(&self.int?))),
-            Value::Float(value) => Some(value.partial_cmp(&self.float?)),
-            Value::Text(_) if !self.is_text => None,
+    /// Compares a value with this operand cast to the value's type. Where the cast fails, no
+    /// comparison holds.
+    fn compare(&self, value: &Value<'_>) -> Option<Compared> {
+        let ordering = match value {
+            Value::Pending | Value::Missing => return None,
+            Value::Bool(value) => value.cmp(&self.boolean),
+            Value::Int(value) => value.cmp(&self.int?),
+            Value::Float(value) => {
+                let ordering = value.partial_cmp(&self.float?);
+                return Some(ordering.map_or(Compared::NotANumber, Compared::Is));
+            }
+            Value::Text(_) if !self.is_text => return None,
             Value::Text(text) if self.is_version => {
                 let version = Version::parse(text).ok()?;
                 let other = Version::parse(str::from_utf8(self.text).ok()?).ok()?;
-                Some(Some(version.cmp_precedence(&other)))
+                version.cmp_precedence(&other)
             }
-            Value::Text(text) => Some(Some(text.as_bytes().cmp(self.text))),
-        }
+            Value::Text(text) => text.as_bytes().cmp(self.text),
+        };
+        Some(Compared::Is(ordering))
     }
 }
 
 /// Equality; a version equals another of the same precedence.
 pub(crate) fn equal(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand.compare(value) == Some(Some(Ordering::Equal))
+    operand.compare(value) == Some(Compared::Is(Ordering::Equal))
 }
 
 /// Inequality, which needs a value and a cast that succeeds.
 pub(crate) fn not_equal(value: &Value<'_>, operand: &Operand<'_>) -> bool {
     operand
         .compare(value)
-        .is_some_and(|ordering| ordering != Some(Ordering::Equal))
+        .is_some_and(|compared| compared != Compared::Is(Ordering::Equal))
 }
 
 /// Greater: numbers by size, text by code points, versions by precedence.
 pub(crate) fn greater_than(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand.compare(value) == Some(Some(Ordering::Greater))
+    operand.compare(value) == Some(Compared::Is(Ordering::Greater))
 }
 
 /// Greater or equal.
 pub(crate) fn greater_than_inclusive(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    matches!(operand.compare(value), Some(Some(Ordering::Greater | Ordering::Equal)))
+    matches!(
+        operand.compare(value),
+        Some(Compared::Is(Ordering::Greater | Ordering::Equal))
+    )
 }
 
 /// Less.
 pub(crate) fn less_than(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand.compare(value) == Some(Some(Ordering::Less))
+    operand.compare(value) == Some(Compared::Is(Ordering::Less))
 }
 
 /// Less or equal.
 pub(crate) fn less_than_inclusive(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    matches!(operand.compare(value), Some(Some(Ordering::Less | Ordering::Equal)))
+    matches!(
+        operand.compare(value),
+        Some(Compared::Is(Ordering::Less | Ordering::Equal))
+    )
 }
 
 /// Text within text. Of a version: its pre-release or its build, whole, as Flagsmith has it.
@@ -168,7 +189,10 @@ pub(crate) fn percentage_split(salt: &[u8], value: Option<&str>, limit: Option<f
 
 /// Whether a number, or true as 1 and false as 0, leaves `remainder` when divided by `divisor`.
 /// By zero it never does.
-#[expect(clippy::cast_precision_loss, reason = "as Python does with a float divisor")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "as Python does with a float divisor"
+)]
 #[expect(clippy::float_cmp, reason = "as Python does")]
 pub(crate) fn modulo(value: &Value<'_>, divisor: f64, remainder: f64) -> bool {
     let value = match value {

@@ -34,7 +34,10 @@ pub fn matches_start(pattern: &str, text: &str) -> bool {
 }
 
 fn compile(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(pattern).size_limit(SIZE_LIMIT).build().ok()
+    RegexBuilder::new(pattern)
+        .size_limit(SIZE_LIMIT)
+        .build()
+        .ok()
 }
 
 /// Spells in `regex-lite`'s dialect what Python spells differently.
@@ -117,7 +120,10 @@ fn starts_repetition(rest: &str) -> bool {
 
 /// The compiled patterns of one plan, each made when it is first needed and then kept.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Patterns(Arc<OnceLock<Box<[OnceLock<Option<Regex>>]>>>);
+pub(crate) struct Patterns(Arc<OnceLock<Box<[Pattern]>>>);
+
+/// One of them; `None` where it turned out to be unreadable.
+type Pattern = OnceLock<Option<Regex>>;
 
 impl Patterns {
     /// Whether pattern number `index` of `total`, spelled `pattern`, matches at the start of `text`.
@@ -150,7 +156,9 @@ mod tests {
 
     #[test]
     fn unreadable_patterns_match_nothing() {
-        for pattern in ["(", "[a", "a)|(b", "*", "(?=a)", r"(a)\1", "(?P=x)", "a{2,1}"] {
+        for pattern in [
+            "(", "[a", "a)|(b", "*", "(?=a)", r"(a)\1", "(?P=x)", "a{2,1}",
+        ] {
             assert!(!matches_start(pattern, "a"), "{pattern}");
         }
     }

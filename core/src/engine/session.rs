@@ -61,7 +61,11 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Looks up the traits that the plan asks for.
-    pub(crate) fn new(plan: Plan<'a>, patterns: &'a Patterns, subject: Option<Subject<'a>>) -> Self {
+    pub(crate) fn new(
+        plan: Plan<'a>,
+        patterns: &'a Patterns,
+        subject: Option<Subject<'a>>,
+    ) -> Self {
         let mut values = Vec::with_capacity(plan.properties());
         values.resize(plan.traits(), Value::Missing);
         values.resize(plan.properties(), Value::Pending);
@@ -193,9 +197,12 @@ impl<'a> Session<'a> {
             Operator::PercentageSplit => {
                 operator::percentage_split(operand.text, value.text().as_deref(), operand.float)
             }
-            Operator::Regex => value.text().filter(|_| operand.is_text).is_some_and(|value| {
-                patterns.is_match(condition.range.at, plan.patterns(), text(), &value)
-            }),
+            Operator::Regex => value
+                .text()
+                .filter(|_| operand.is_text)
+                .is_some_and(|value| {
+                    patterns.is_match(condition.range.at, plan.patterns(), text(), &value)
+                }),
         }
     }
 
@@ -222,12 +229,11 @@ impl<'a> Session<'a> {
             return literal;
         }
         match (path.kind, self.subject) {
-            (PropertyKind::Nothing, _) => Value::Missing,
             (PropertyKind::Bool(value), _) => Value::Bool(value),
             (PropertyKind::Int(value), _) => Value::Int(value),
             (PropertyKind::Float(value), _) => Value::Float(value),
             (PropertyKind::Text(text), _) => Value::from_text(Cow::Borrowed(text)),
-            (_, None) => Value::Missing,
+            (PropertyKind::Nothing, _) | (_, None) => Value::Missing,
             (PropertyKind::Identifier, Some(subject)) => {
                 Value::from_text(Cow::Borrowed(subject.identity.identifier))
             }

@@ -4,12 +4,24 @@
 //! hashed server keys) is compiled once into a [`Package`]: the [`Snapshot`] that answers are made
 //! from, the document's JSON for local-evaluation SDKs, and the identity overrides in buckets.
 
+mod answer;
+pub mod ascii_json;
+mod compile;
 pub mod document;
+mod fragments;
+mod layout;
+mod mapping;
+mod overrides;
 mod package;
 pub mod publication;
 mod view;
 
-pub use package::{Package, PackageError, PackageMeta, compile};
-pub use publication::{Publication, ServerKey};
 pub use crate::engine::{Identity, Trait, TraitValue};
-pub use view::{OverrideBucket, Settings, Side, Snapshot, SnapshotError};
+pub use compile::compile;
+pub use mapping::context;
+pub use overrides::OverrideBucket;
+pub use package::{Package, PackageError, PackageMeta};
+pub use publication::{Publication, ServerKey};
+pub use view::{Settings, Side, Snapshot, SnapshotError};
+
+use crate::hex;

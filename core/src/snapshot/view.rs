@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::engine::Identity;
+use super::answer::Answer;
+use super::layout::{self, Part, feature, flag, server_key};
+use super::overrides::{self, OverrideBucket};
+use crate::engine::binary::{self, Span, i64_at, u32_at, u64_at};
+use crate::engine::{Identity, Patterns};
 use crate::time::Timestamp;
 
 /// Which kind of key asks.
@@ -18,6 +22,7 @@ pub enum Side {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     bytes: Bytes,
+    patterns: Patterns,
 }
 
 /// Why bytes are not a snapshot.
@@ -48,24 +53,25 @@ pub struct Settings {
     pub persist_trait_data: bool,
 }
 
-/// A bucket of identity overrides, as `Package::override_bucket` cut it.
-#[derive(Debug, Clone, Default)]
-pub struct OverrideBucket {
-    bytes: Bytes,
-}
-
-impl OverrideBucket {
-    /// Wraps stored bytes; damaged ones behave as empty.
-    pub fn new(bytes: Bytes) -> Self {
-        Self { bytes }
-    }
-}
-
 impl Snapshot {
     /// Opens stored bytes in constant time. The content hash is checked when a package is taken in,
     /// not here; reads past a damaged offset yield nothing rather than panic.
-    pub fn open(_bytes: Bytes) -> Result<Self, SnapshotError> {
-        todo!()
+    pub fn open(bytes: Bytes) -> Result<Self, SnapshotError> {
+        if !bytes.starts_with(layout::MAGIC) {
+            return Err(SnapshotError::Damaged("not a snapshot"));
+        }
+        match u32_at(&bytes, layout::MAGIC.len()) {
+            layout::FORMAT => {}
+            newer if newer > layout::FORMAT => return Err(SnapshotError::TooNew(newer)),
+            _ => return Err(SnapshotError::Damaged("format 0")),
+        }
+        if bytes.len() < layout::HEADER || u64_at(&bytes, layout::LENGTH) != bytes.len() as u64 {
+            return Err(SnapshotError::Damaged("cut short, or too long"));
+        }
+        Ok(Self {
+            bytes,
+            patterns: Patterns::default(),
+        })
     }
 
     /// The bytes it reads.
@@ -75,102 +81,232 @@ impl Snapshot {
 
     /// The client-side key.
     pub fn environment_key(&self) -> &str {
-        todo!()
+        self.span(Part::EnvironmentKey).text(&self.bytes)
     }
 
     /// The environment's version.
     pub fn version(&self) -> u64 {
-        todo!()
+        u64_at(&self.bytes, layout::VERSION)
     }
 
     /// SHA-256 of the package's content, lower-case hex.
     pub fn content_hash(&self) -> &str {
-        todo!()
+        let hash = self.bytes.get(layout::HASH).unwrap_or_default();
+        str::from_utf8(hash).unwrap_or_default()
     }
 
     /// When the environment last changed.
     pub fn updated_at(&self) -> Timestamp {
-        todo!()
+        Timestamp(i64_at(&self.bytes, layout::UPDATED_AT))
     }
 
     /// `updated_at` as `X-Flagsmith-Document-Updated-At` has it, prepared.
     pub fn updated_at_header(&self) -> &str {
-        todo!()
+        self.span(Part::UpdatedAtHeader).text(&self.bytes)
     }
 
     /// `updated_at` as an HTTP date, prepared.
     pub fn last_modified(&self) -> &str {
-        todo!()
+        self.span(Part::LastModified).text(&self.bytes)
     }
 
     /// Entity tag of the environment document, quoted, prepared.
     pub fn document_etag(&self) -> &str {
-        todo!()
+        self.span(Part::DocumentEtag).text(&self.bytes)
     }
 
     /// Switches.
     pub fn settings(&self) -> Settings {
-        todo!()
+        Settings {
+            gone: self.has(flag::GONE),
+            allow_client_traits: self.has(flag::ALLOW_CLIENT_TRAITS),
+            hide_sensitive_data: self.has(flag::HIDE_SENSITIVE_DATA),
+            composite_key_hashing: self.has(flag::COMPOSITE_KEY_HASHING),
+            stop_serving_flags: self.has(flag::STOP_SERVING_FLAGS),
+            persist_trait_data: self.has(flag::PERSIST_TRAIT_DATA),
+        }
     }
 
     /// Whether a server-side key (SHA-256 of its text) opens this environment at `now`.
-    pub fn accepts_server_key(&self, _sha256: &[u8; 32], _now: Timestamp) -> bool {
-        todo!()
+    pub fn accepts_server_key(&self, sha256: &[u8; 32], now: Timestamp) -> bool {
+        let keys = self.server_key_records();
+        let hash = |record: &[u8; server_key::SIZE]| *hash_of(record);
+        let Ok(found) = keys.binary_search_by(|record| hash(record).cmp(sha256)) else {
+            return false;
+        };
+        let flags = u32_at(&keys[found], server_key::FLAGS);
+        let expires_at = Timestamp(i64_at(&keys[found], server_key::EXPIRES_AT));
+        let has_expired = flags & server_key::EXPIRES != 0 && expires_at <= now;
+        flags & server_key::ACTIVE != 0 && !has_expired
+    }
+
+    /// SHA-256 of every server-side key, also revoked ones.
+    pub(super) fn server_keys(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.server_key_records().iter().map(hash_of)
     }
 
     /// The whole body of `GET /flags/` and its quoted entity tag, prepared.
-    pub fn flags(&self, _side: Side) -> (Bytes, &str) {
-        todo!()
+    pub fn flags(&self, side: Side) -> (Bytes, &str) {
+        let (body, etag) = match side {
+            Side::Client => (Part::ClientBody, Part::ClientEtag),
+            Side::Server => (Part::ServerBody, Part::ServerEtag),
+        };
+        (
+            self.slice(self.span(body)),
+            self.span(etag).text(&self.bytes),
+        )
     }
 
     /// One flag of `GET /flags/?feature=` by name, without regard to case; a blank name is the first.
-    pub fn flag(&self, _side: Side, _name: &str) -> Option<Bytes> {
-        todo!()
+    pub fn flag(&self, side: Side, name: &str) -> Option<Bytes> {
+        let is_shown = |number: u32| self.answers(number, side);
+        let number = if name.is_empty() {
+            (0..self.feature_count()).find(|number| is_shown(*number))
+        } else {
+            self.feature_named(name).filter(|number| is_shown(*number))
+        }?;
+        Some(self.slice(Span::read(self.feature(number)?, feature::FLAG)))
     }
 
     /// The body of `GET /flags/<feature id>/multivariate-options/`.
-    pub fn multivariate_options(&self, _side: Side, _feature_id: i64) -> Option<Bytes> {
-        todo!()
+    pub fn multivariate_options(&self, side: Side, feature_id: i64) -> Option<Bytes> {
+        let record = self
+            .features()
+            .iter()
+            .find(|record| i64_at(*record, feature::ID) == feature_id)?;
+        let is_hidden = side == Side::Client && u32_at(record, feature::SERVER_ONLY) != 0;
+        (!is_hidden).then(|| self.slice(Span::read(record, feature::OPTIONS)))
     }
 
     /// Whether a feature of this name exists (analytics drop the others).
-    pub fn has_feature(&self, _name: &str) -> bool {
-        todo!()
+    pub fn has_feature(&self, name: &str) -> bool {
+        self.feature_named(name)
+            .and_then(|number| self.feature(number))
+            .is_some_and(|record| self.name_of(record) == name)
     }
 
     /// Which override bucket holds an identifier; `None` where there are no identity overrides.
-    pub fn override_bucket(&self, _identifier: &str) -> Option<u32> {
-        todo!()
+    pub fn override_bucket(&self, identifier: &str) -> Option<u32> {
+        overrides::bucket_of(identifier, self.buckets())
     }
 
     /// Appends the `flags` array of an identity's answer to `out`: identity overrides, then segment
     /// overrides by priority, then environment defaults; disabled flags hidden where so set.
+    ///
+    /// A bucket of another version counts as empty; see [`OverrideBucket::version`].
     pub fn write_identity_flags(
         &self,
-        _side: Side,
-        _identity: &Identity<'_>,
-        _overrides: Option<&OverrideBucket>,
-        _out: &mut Vec<u8>,
+        side: Side,
+        identity: &Identity<'_>,
+        overrides: Option<&OverrideBucket>,
+        out: &mut Vec<u8>,
     ) {
-        todo!()
+        let key = self.hash_key(identity);
+        Answer::new(self, side, identity, &key, overrides).write_all(out);
     }
 
-    /// Like [`Self::write_identity_flags`] for one feature (`?feature=`, without regard to case).
-    /// False, and nothing written, when there is no such flag to show.
+    /// Like [`Self::write_identity_flags`] for one feature (`?feature=`, without regard to case; a
+    /// blank name is the first shown). False, and nothing written, when there is no such flag to show.
     pub fn write_identity_flag(
         &self,
-        _side: Side,
-        _identity: &Identity<'_>,
-        _overrides: Option<&OverrideBucket>,
-        _feature: &str,
-        _out: &mut Vec<u8>,
+        side: Side,
+        identity: &Identity<'_>,
+        overrides: Option<&OverrideBucket>,
+        feature: &str,
+        out: &mut Vec<u8>,
     ) -> bool {
-        todo!()
+        let key = self.hash_key(identity);
+        let mut answer = Answer::new(self, side, identity, &key, overrides);
+        if feature.is_empty() {
+            return (0..self.feature_count()).any(|number| answer.write(number, out));
+        }
+        self.feature_named(feature)
+            .is_some_and(|number| answer.write(number, out))
     }
 
     /// Appends `[{"id":…,"name":…,"description":…}]`, the segments the identity is in (deprecated
     /// `GET /identities/<identifier>/`); without `Details` there is no `description`.
-    pub fn write_identity_segments(&self, _identity: &Identity<'_>, _out: &mut Vec<u8>) {
-        todo!()
+    pub fn write_identity_segments(&self, identity: &Identity<'_>, out: &mut Vec<u8>) {
+        let key = self.hash_key(identity);
+        Answer::new(self, Side::Server, identity, &key, None).write_segments(out);
     }
+
+    /// What buckets are hashed by.
+    fn hash_key<'a>(&self, identity: &Identity<'a>) -> std::borrow::Cow<'a, str> {
+        identity.hash_key.map_or_else(
+            || format!("{}_{}", self.environment_key(), identity.identifier).into(),
+            Into::into,
+        )
+    }
+
+    /// Whether `GET /flags/` shows a feature.
+    fn answers(&self, number: u32, side: Side) -> bool {
+        let Some(record) = self.feature(number) else {
+            return false;
+        };
+        let is_forbidden = side == Side::Client && u32_at(record, feature::SERVER_ONLY) != 0;
+        let state = Answer::state(self, number);
+        let is_enabled = state.is_some_and(|state| u32_at(state, layout::state::ENABLED) != 0);
+        !is_forbidden && (is_enabled || !self.has(flag::HIDE_DISABLED_FLAGS))
+    }
+
+    /// The number of a feature by name, without regard to case.
+    fn feature_named(&self, name: &str) -> Option<u32> {
+        let lower_case = name.to_lowercase();
+        let hash = binary::hash(lower_case.as_bytes());
+        binary::look_up(self.part(Part::NameTable), hash, |number| {
+            self.feature(number)
+                .is_some_and(|record| self.name_of(record).to_lowercase() == lower_case)
+        })
+    }
+
+    fn name_of(&self, record: &[u8; feature::SIZE]) -> &str {
+        Span::read(record, feature::NAME).text(&self.bytes)
+    }
+
+    fn features(&self) -> &[[u8; feature::SIZE]] {
+        self.part(Part::Features).as_chunks().0
+    }
+
+    fn feature(&self, number: u32) -> Option<&[u8; feature::SIZE]> {
+        self.features().get(number as usize)
+    }
+
+    fn feature_count(&self) -> u32 {
+        binary::count(self.features().len())
+    }
+
+    fn server_key_records(&self) -> &[[u8; server_key::SIZE]] {
+        self.part(Part::ServerKeys).as_chunks().0
+    }
+
+    /// How many override buckets there are.
+    pub(super) fn buckets(&self) -> u32 {
+        u32_at(&self.bytes, layout::BUCKETS)
+    }
+
+    pub(super) fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
+    pub(super) fn has(&self, flag: u32) -> bool {
+        u32_at(&self.bytes, layout::FLAGS) & flag != 0
+    }
+
+    pub(super) fn part(&self, part: Part) -> &[u8] {
+        self.span(part).of(&self.bytes)
+    }
+
+    fn span(&self, part: Part) -> Span {
+        Span::read(&self.bytes, part.at())
+    }
+
+    fn slice(&self, span: Span) -> Bytes {
+        self.bytes.slice_ref(span.of(&self.bytes))
+    }
+}
+
+fn hash_of(record: &[u8; server_key::SIZE]) -> &[u8; 32] {
+    const NONE: &[u8; 32] = &[0; 32];
+    record[server_key::HASH..].first_chunk().unwrap_or(NONE)
 }

@@ -20,10 +20,19 @@ fn gives_the_published_results() {
         let result = serde_json::to_value(engine::evaluate(&context)).expect("JSON");
         cases += 1;
         if result != case["result"] {
-            wrong.push(format!("{}\n  is   {result}\n  must {}", path.display(), case["result"]));
+            wrong.push(format!(
+                "{}\n  is   {result}\n  must {}",
+                path.display(),
+                case["result"]
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {cases}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(cases >= 150, "only {cases} cases");
 }
 

@@ -2,3 +2,4 @@
 
 mod engine_conformance;
 mod shared;
+mod snapshot_answers;

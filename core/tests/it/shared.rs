@@ -9,9 +9,14 @@ pub(crate) fn path(relative: &str) -> Option<PathBuf> {
         PathBuf::from,
     );
     // A worktree may lie deeper than the repository.
-    let found = [root.join(relative), PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(relative)]
-        .into_iter()
-        .find(|path| path.exists());
+    let found = [
+        root.join(relative),
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../../../shared")
+            .join(relative),
+    ]
+    .into_iter()
+    .find(|path| path.exists());
     if found.is_none() {
         eprintln!("skipped: no {relative} in {}", root.display());
     }

@@ -68,7 +68,10 @@ impl Source {
     pub(super) fn is_singular(&self) -> bool {
         self.query.segments.iter().all(|segment| {
             !segment.descendant
-                && matches!(segment.selectors.as_slice(), [Selector::Name(_) | Selector::Index(_)])
+                && matches!(
+                    segment.selectors.as_slice(),
+                    [Selector::Name(_) | Selector::Index(_)]
+                )
         })
     }
 

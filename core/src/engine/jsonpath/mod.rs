@@ -1,4 +1,4 @@
-//! JSONPath (RFC 9535), as far as a property path needs it: the first match of a query.
+//! `JSONPath` (RFC 9535), as far as a property path needs it: the first match of a query.
 //!
 //! All of the RFC's selectors, filters and functions are here, on borrowed JSON. Evaluation is
 //! bounded, as a query of many descendant segments can visit more nodes than there are grains of
@@ -111,17 +111,39 @@ mod tests {
             ("$..*[2]", json!(3)),
             ("$.identity.traits.objects[?@.n > 1].t", json!("yy")),
             ("$.identity.traits.objects[?!@.n].t", json!("abc")),
-            ("$.identity.traits.objects[?@.n == 1 || @.t == 'abc'].t", json!("x")),
-            ("$.identity.traits.objects[?length(@.t) >= 2 && @.n].n", json!(2)),
+            (
+                "$.identity.traits.objects[?@.n == 1 || @.t == 'abc'].t",
+                json!("x"),
+            ),
+            (
+                "$.identity.traits.objects[?length(@.t) >= 2 && @.n].n",
+                json!(2),
+            ),
             ("$.identity.traits.objects[?match(@.t, 'y+')].n", json!(2)),
-            ("$.identity.traits.objects[?search(@.t, 'b')].t", json!("abc")),
-            ("$.identity.traits.objects[?count(@.*) == 1].t", json!("abc")),
-            ("$.identity.traits.objects[?value(@..n) == 2].t", json!("yy")),
-            ("$.identity.traits.objects[?@.n == $.identity.traits.list[1]].t", json!("yy")),
+            (
+                "$.identity.traits.objects[?search(@.t, 'b')].t",
+                json!("abc"),
+            ),
+            (
+                "$.identity.traits.objects[?count(@.*) == 1].t",
+                json!("abc"),
+            ),
+            (
+                "$.identity.traits.objects[?value(@..n) == 2].t",
+                json!("yy"),
+            ),
+            (
+                "$.identity.traits.objects[?@.n == $.identity.traits.list[1]].t",
+                json!("yy"),
+            ),
         ] {
             assert_eq!(first(path), Some(expected), "{path}");
         }
-        for path in ["$.nope", "$.identity.traits.list[4]", "$.identity.traits.list[0:4:0]"] {
+        for path in [
+            "$.nope",
+            "$.identity.traits.list[4]",
+            "$.identity.traits.list[0:4:0]",
+        ] {
             assert_eq!(first(path), None, "{path}");
         }
     }
@@ -129,14 +151,42 @@ mod tests {
     #[test]
     fn refuses_what_is_not_well_formed() {
         for path in [
-            "", "$.", "$..", "$.a.", "$. a", "$.a b", "$.1a", "$[", "$[]", "$['a]", "$[01]", "$[-0]",
-            "$[1 2]", "$ ", "$.a ", "a", "$['\\x']", "$['\u{1}']", "$[?]", "$[?@.a ==]", "$[?nope(@)]",
-            "$[?@.* == 1]", "$[?length(@.*) == 1]", "$[?(@.a]", "$[?1]", "$[?'a']", "$[?count(1) == 1]",
-            "$[?length(@.a)]", "$[?match(@.a, 'b') == true]",
+            "",
+            "$.",
+            "$..",
+            "$.a.",
+            "$. a",
+            "$.a b",
+            "$.1a",
+            "$[",
+            "$[]",
+            "$['a]",
+            "$[01]",
+            "$[-0]",
+            "$[1 2]",
+            "$ ",
+            "$.a ",
+            "a",
+            "$['\\x']",
+            "$['\u{1}']",
+            "$[?]",
+            "$[?@.a ==]",
+            "$[?nope(@)]",
+            "$[?@.* == 1]",
+            "$[?length(@.*) == 1]",
+            "$[?(@.a]",
+            "$[?1]",
+            "$[?'a']",
+            "$[?count(1) == 1]",
+            "$[?length(@.a)]",
+            "$[?match(@.a, 'b') == true]",
         ] {
             assert_eq!(Query::parse(path), None, "{path:?}");
         }
-        assert_eq!(Query::parse(&format!("$[?{}@.a{}]", "(".repeat(9999), ")".repeat(9999))), None);
+        assert_eq!(
+            Query::parse(&format!("$[?{}@.a{}]", "(".repeat(9999), ")".repeat(9999))),
+            None
+        );
     }
 
     #[test]

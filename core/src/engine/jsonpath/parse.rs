@@ -84,10 +84,7 @@ impl<'t> Parser<'t> {
     }
 
     fn take_while(&mut self, belongs: impl Fn(char) -> bool) -> &'t str {
-        let end = self
-            .rest
-            .find(|c| !belongs(c))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|c| !belongs(c)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
@@ -133,6 +130,10 @@ impl<'t> Parser<'t> {
     }
 
     /// An integer, or none; `None` where digits are no integer.
+    #[expect(
+        clippy::option_option,
+        reason = "nothing there, and something wrong there, differ"
+    )]
     fn index(&mut self) -> Option<Option<i64>> {
         let text = self.take_while(|c| c.is_ascii_digit() || c == '-');
         if text.is_empty() {
@@ -176,9 +177,12 @@ impl<'t> Parser<'t> {
                     return char::from_u32(unit);
                 };
                 self.rest = &self.rest[2..];
-                char::decode_utf16([u16::try_from(unit).ok()?, u16::try_from(self.code_unit()?).ok()?])
-                    .next()?
-                    .ok()?
+                char::decode_utf16([
+                    u16::try_from(unit).ok()?,
+                    u16::try_from(self.code_unit()?).ok()?,
+                ])
+                .next()?
+                .ok()?
             }
             _ if character == quote => quote,
             _ => return None,
@@ -187,7 +191,10 @@ impl<'t> Parser<'t> {
 
     fn code_unit(&mut self) -> Option<u32> {
         let (digits, rest) = self.rest.split_at_checked(4)?;
-        digits.bytes().all(|b| b.is_ascii_hexdigit()).then_some(())?;
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit())
+            .then_some(())?;
         self.rest = rest;
         u32::from_str_radix(digits, 16).ok()
     }
@@ -226,7 +233,10 @@ impl<'t> Parser<'t> {
     }
 
     /// `None` where there is no parenthesis, `Some(None)` where what is in it is not well-formed.
-    #[expect(clippy::option_option, reason = "nothing there, and something wrong there, differ")]
+    #[expect(
+        clippy::option_option,
+        reason = "nothing there, and something wrong there, differ"
+    )]
     fn parenthesised(&mut self) -> Option<Option<Filter>> {
         self.eat("(").then(|| {
             self.skip_blanks();
@@ -279,7 +289,10 @@ impl<'t> Parser<'t> {
         Some(comparison)
     }
 
-    #[expect(clippy::option_option, reason = "nothing there, and something wrong there, differ")]
+    #[expect(
+        clippy::option_option,
+        reason = "nothing there, and something wrong there, differ"
+    )]
     fn text_test(&mut self) -> Option<Option<TextTest>> {
         let whole = self.eat("match(");
         (whole || self.eat("search(")).then(|| {
@@ -321,13 +334,19 @@ impl<'t> Parser<'t> {
         }
         if self.eat("length(") {
             let of = self.argument()?;
-            return self.eat_after_blanks(")").then(|| Operand::Length(Box::new(of)));
+            return self
+                .eat_after_blanks(")")
+                .then(|| Operand::Length(Box::new(of)));
         }
         let is_count = self.eat("count(");
         if is_count || self.eat("value(") {
             self.skip_blanks();
             let source = self.source()?;
-            let operand = if is_count { Operand::Count } else { Operand::Value };
+            let operand = if is_count {
+                Operand::Count
+            } else {
+                Operand::Value
+            };
             return self.eat_after_blanks(")").then(|| operand(source));
         }
         match self.rest.chars().next()? {
@@ -342,7 +361,8 @@ impl<'t> Parser<'t> {
 
     /// A JSON number; `-0` is one too.
     fn number(&mut self) -> Option<Number> {
-        let text = self.take_while(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
+        let text =
+            self.take_while(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
         serde_json::from_str(text).ok()
     }
 }

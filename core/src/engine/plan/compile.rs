@@ -28,7 +28,10 @@ pub(crate) fn compile(context: &Context, warnings: &mut Vec<String>) -> Vec<u8> 
         let start = program.add(&segment.rules, &mut |condition| {
             compiler.condition(condition, &salt, &mut odd)
         });
-        warnings.extend(odd.iter().map(|odd| format!("segment {:?}: {odd}", segment.name)));
+        warnings.extend(
+            odd.iter()
+                .map(|odd| format!("segment {:?}: {odd}", segment.name)),
+        );
         starts.push(start);
     }
     let mut segments = Writer::default();
@@ -44,7 +47,10 @@ pub(crate) fn compile(context: &Context, warnings: &mut Vec<String>) -> Vec<u8> 
 /// Every state in the order of their numbers.
 fn states(context: &Context) -> impl Iterator<Item = &Feature> {
     let defaults = context.features.iter().map(|(_, feature)| feature);
-    let overrides = context.segments.iter().flat_map(|(_, segment)| &segment.overrides);
+    let overrides = context
+        .segments
+        .iter()
+        .flat_map(|(_, segment)| &segment.overrides);
     defaults.chain(overrides)
 }
 
@@ -56,13 +62,19 @@ fn write_features(context: &Context) -> (Writer, Writer) {
     for (segment, (_, of)) in (0..).zip(&context.segments) {
         for feature in &of.overrides {
             let priority = feature.priority.unwrap_or(f64::INFINITY);
-            by_name.entry(&feature.name).or_default().push((priority, segment, state));
+            by_name
+                .entry(&feature.name)
+                .or_default()
+                .push((priority, segment, state));
             state += 1;
         }
     }
     let (mut features, mut candidates) = (Writer::default(), Writer::default());
     for (number, (_, feature)) in (0..).zip(&context.features) {
-        let mut strongest_first = by_name.get(feature.name.as_str()).cloned().unwrap_or_default();
+        let mut strongest_first = by_name
+            .get(feature.name.as_str())
+            .cloned()
+            .unwrap_or_default();
         strongest_first.sort_by(|a, b| a.0.total_cmp(&b.0));
         features.u32(number).span(Span {
             at: binary::count(candidates.0.len() / 8),
@@ -112,7 +124,10 @@ impl<'a> Compiler<'a> {
             Some(property) => self.property(property),
         };
         if property == NO_PROPERTY && !is_split && Operator::named(&condition.operator).is_some() {
-            odd.push(format!("{} without a property sees no value", condition.operator));
+            odd.push(format!(
+                "{} without a property sees no value",
+                condition.operator
+            ));
         }
         let salt = if is_split { salt } else { "" };
         let key = (
@@ -125,7 +140,9 @@ impl<'a> Compiler<'a> {
             return *known;
         }
         let number = binary::count(self.conditions.len());
-        let record = self.tables.write(condition, property, salt, &mut self.texts, odd);
+        let record = self
+            .tables
+            .write(condition, property, salt, &mut self.texts, odd);
         self.conditions.push(record);
         self.known_conditions.insert(key, number);
         number
@@ -192,10 +209,11 @@ impl<'a> Compiler<'a> {
     fn write_states(&mut self, context: &Context) -> (Writer, Writer) {
         let (mut out, mut variants) = (Writer::default(), Writer::default());
         for state in states(context) {
-            out.span(self.texts.add(format!("{},", state.key))).span(Span {
-                at: binary::count(variants.0.len() / 20),
-                len: binary::count(state.variants.len()),
-            });
+            out.span(self.texts.add(format!("{},", state.key)))
+                .span(Span {
+                    at: binary::count(variants.0.len() / 20),
+                    len: binary::count(state.variants.len()),
+                });
             write_variants(&state.variants, &mut variants);
         }
         (out, variants)
@@ -219,7 +237,10 @@ impl<'a> Compiler<'a> {
         let mut conditions = Writer::default();
         for record in &self.conditions {
             let property = final_number(binary::u32_at(record, 4));
-            conditions.bytes(&record[..4]).u32(property).bytes(&record[8..]);
+            conditions
+                .bytes(&record[..4])
+                .u32(property)
+                .bytes(&record[8..]);
         }
         let mut paths = Writer::default();
         for (resolved, literal) in &self.resolved {

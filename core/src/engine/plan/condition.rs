@@ -64,7 +64,10 @@ impl Tables {
             ..Record::default()
         };
         let Some(operator) = Operator::named(&condition.operator) else {
-            warnings.push(format!("operator {:?} is unknown and matches nothing", condition.operator));
+            warnings.push(format!(
+                "operator {:?} is unknown and matches nothing",
+                condition.operator
+            ));
             return record.write();
         };
         record.operator = operator as u8;
@@ -110,7 +113,12 @@ impl Tables {
     }
 
     /// Writes the members of an `IN` condition, sorted.
-    fn write_members(&mut self, value: &Value, texts: &mut Pool, warnings: &mut Vec<String>) -> Span {
+    fn write_members(
+        &mut self,
+        value: &Value,
+        texts: &mut Pool,
+        warnings: &mut Vec<String>,
+    ) -> Span {
         let members = members(value);
         if members.is_empty() {
             warnings.push(unreadable("a list", value));
@@ -155,7 +163,9 @@ impl Record {
         let text = coerce::python_text(value);
         let int = match value {
             Value::String(text) => coerce::python_int(text),
-            Value::Number(number) => coerce::integer(number).or_else(|| truncated(number.as_f64()?)),
+            Value::Number(number) => {
+                coerce::integer(number).or_else(|| truncated(number.as_f64()?))
+            }
             Value::Bool(value) => Some(i128::from(*value)),
             _ => None,
         };
@@ -199,13 +209,15 @@ impl Record {
 }
 
 /// Python's `int(float)`.
-#[expect(clippy::cast_possible_truncation, reason = "towards zero, as Python does")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "towards zero, as Python does"
+)]
 fn truncated(float: f64) -> Option<i128> {
     float.is_finite().then_some(float as i128)
 }
 
 /// Python's `float()` of a condition's value.
-#[expect(clippy::cast_precision_loss, reason = "as Python does")]
 fn float(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => coerce::python_float(text),
@@ -219,7 +231,10 @@ fn float(value: &Value) -> Option<f64> {
 fn divisor_and_remainder(value: &Value) -> Option<(f64, f64)> {
     let (divisor, remainder) = value.as_str()?.split_once('|')?;
     // A second `|` makes the remainder unreadable.
-    Some((coerce::python_float(divisor)?, coerce::python_float(remainder)?))
+    Some((
+        coerce::python_float(divisor)?,
+        coerce::python_float(remainder)?,
+    ))
 }
 
 /// The members of an `IN` condition: a list, a JSON list in text, or text split at commas.

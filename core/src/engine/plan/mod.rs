@@ -13,7 +13,7 @@ mod rules;
 use super::binary::{self, Span, f64_at, u32_at};
 use super::operator::{Operand, Operator};
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{compile, write_variants};
 pub(crate) use property::PropertyKind;
 
 /// What a condition without a property has in its place.

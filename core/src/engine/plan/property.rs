@@ -69,27 +69,33 @@ pub(super) fn write(resolved: &Resolved, literal: u32, texts: &mut Pool, out: &m
             text = texts.add(path);
             DYNAMIC
         }
-        Resolved::Constant(value) => match value.as_ref().map_or(Value::Missing, Value::from_json) {
-            Value::Pending | Value::Missing => NOTHING,
-            Value::Bool(value) => {
-                payload[0] = u8::from(value);
-                BOOL
+        Resolved::Constant(value) => {
+            match value.as_ref().map_or(Value::Missing, Value::from_json) {
+                Value::Pending | Value::Missing => NOTHING,
+                Value::Bool(value) => {
+                    payload[0] = u8::from(value);
+                    BOOL
+                }
+                Value::Int(value) => {
+                    payload = value.to_le_bytes();
+                    INT
+                }
+                Value::Float(value) => {
+                    payload[..8].copy_from_slice(&value.to_le_bytes());
+                    FLOAT
+                }
+                Value::Text(value) => {
+                    text = texts.add(value.as_ref());
+                    TEXT
+                }
             }
-            Value::Int(value) => {
-                payload = value.to_le_bytes();
-                INT
-            }
-            Value::Float(value) => {
-                payload[..8].copy_from_slice(&value.to_le_bytes());
-                FLOAT
-            }
-            Value::Text(value) => {
-                text = texts.add(value.as_ref());
-                TEXT
-            }
-        },
+        }
     };
-    out.u8(kind).bytes(&[0; 3]).u32(literal).span(text).bytes(&payload);
+    out.u8(kind)
+        .bytes(&[0; 3])
+        .u32(literal)
+        .span(text)
+        .bytes(&payload);
 }
 
 /// A property as read from its record.

@@ -1,0 +1,154 @@
+//! An identity's answer, copied together from a snapshot's fragments.
+
+use super::layout::{Part, feature, flag, state};
+use super::overrides::{OverrideBucket, Overrides};
+use super::view::{Side, Snapshot};
+use crate::engine::Identity;
+use crate::engine::binary::{self, Span, u32_at};
+use crate::engine::plan::Plan;
+use crate::engine::session::{Session, Split, Subject};
+
+/// One request's answer.
+pub(super) struct Answer<'a> {
+    bytes: &'a [u8],
+    features: &'a [[u8; feature::SIZE]],
+    states: &'a [[u8; state::SIZE]],
+    tails: &'a [[u8; Span::SIZE]],
+    segments: &'a [[u8; Span::SIZE]],
+    session: Session<'a>,
+    overrides: Overrides<'a>,
+    key: &'a str,
+    is_client: bool,
+    hides_disabled: bool,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        side: Side,
+        identity: &'a Identity<'a>,
+        key: &'a str,
+        overrides: Option<&'a OverrideBucket>,
+    ) -> Self {
+        let subject = Subject {
+            identity,
+            key,
+            whole: None,
+        };
+        let plan = Plan::open(snapshot.part(Part::Plan));
+        Self {
+            bytes: snapshot.bytes(),
+            features: snapshot.part(Part::Features).as_chunks().0,
+            states: snapshot.part(Part::States).as_chunks().0,
+            tails: snapshot.part(Part::Tails).as_chunks().0,
+            segments: snapshot.part(Part::Segments).as_chunks().0,
+            session: Session::new(plan, snapshot.patterns(), Some(subject)),
+            overrides: overrides
+                .filter(|bucket| bucket.version() == Some(snapshot.version()))
+                .map(|bucket| bucket.of(identity.identifier))
+                .unwrap_or_default(),
+            key,
+            is_client: side == Side::Client,
+            hides_disabled: snapshot.has(flag::HIDE_DISABLED_FLAGS),
+        }
+    }
+
+    /// The record of a feature's default state.
+    pub(super) fn state(snapshot: &Snapshot, feature: u32) -> Option<&[u8; state::SIZE]> {
+        let states: &[[u8; state::SIZE]] = snapshot.part(Part::States).as_chunks().0;
+        states.get(feature as usize)
+    }
+
+    /// The array of all flags that are to be shown.
+    pub(super) fn write_all(mut self, out: &mut Vec<u8>) {
+        const VARIANT: usize = 24;
+        let whole: usize = self
+            .features
+            .iter()
+            .map(|record| Span::read(record, feature::FLAG).len as usize + VARIANT)
+            .sum();
+        out.reserve(whole.min(self.bytes.len().saturating_mul(2)));
+        out.push(b'[');
+        let mut is_first = true;
+        for number in 0..binary::count(self.features.len()) {
+            let before = out.len();
+            if !is_first {
+                out.push(b',');
+            }
+            if self.write(number, out) {
+                is_first = false;
+            } else {
+                out.truncate(before);
+            }
+        }
+        out.push(b']');
+    }
+
+    /// A flag, if it is to be shown. Features are asked for in ascending order.
+    #[inline]
+    pub(super) fn write(&mut self, number: u32, out: &mut Vec<u8>) -> bool {
+        let Some(record) = self.features.get(number as usize) else {
+            return false;
+        };
+        if self.is_client && u32_at(record, feature::SERVER_ONLY) != 0 {
+            return false;
+        }
+        let bytes = self.bytes;
+        let the_feature = || Span::read(record, feature::FEATURE).of(bytes);
+        if let Some(overriding) = self.overrides.next_of(number) {
+            let is_shown = overriding.is_enabled() || !self.hides_disabled;
+            if is_shown {
+                out.extend_from_slice(overriding.head());
+                out.extend_from_slice(the_feature());
+                out.extend_from_slice(overriding.tail(self.key));
+            }
+            return is_shown;
+        }
+        let Some(choice) = self.session.choose(number) else {
+            return false;
+        };
+        let Some(of_state) = self.states.get(choice.state as usize) else {
+            return false;
+        };
+        if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
+            return false;
+        }
+        let tails = Span::read(of_state, state::TAILS);
+        if tails.len == 0 {
+            // The flag is there as a whole but for its end.
+            let flag = Span::read(record, feature::FLAG).of(bytes);
+            out.extend_from_slice(flag.split_last().map_or(&[], |(_, flag)| flag));
+            out.extend_from_slice(br#","variant":null}"#);
+            return true;
+        }
+        let tail = match self.session.split(choice.state) {
+            Split::None | Split::Control => 0,
+            Split::Variant(number) => number.saturating_add(1),
+        };
+        let tail = self
+            .tails
+            .get((tails.at as usize).saturating_add(tail as usize))
+            .filter(|_| tail < tails.len)
+            .map_or(&[][..], |span| Span::read(span, 0).of(bytes));
+        out.extend_from_slice(Span::read(of_state, state::HEAD).of(bytes));
+        out.extend_from_slice(the_feature());
+        out.extend_from_slice(tail);
+        true
+    }
+
+    /// The array of the segments that the identity is in.
+    pub(super) fn write_segments(mut self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        let mut is_first = true;
+        for (number, record) in (0..).zip(self.segments) {
+            if self.session.is_in_segment(number) {
+                if !is_first {
+                    out.push(b',');
+                }
+                is_first = false;
+                out.extend_from_slice(Span::read(record, 0).of(self.bytes));
+            }
+        }
+        out.push(b']');
+    }
+}

@@ -1,0 +1,373 @@
+//! A publication compiled to a package. It never fails: odd data becomes a warning and a defined
+//! behaviour.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::document::{Document, FeatureState};
+use super::fragments::Fragments;
+use super::layout::{self, Part, flag};
+use super::package::{self, Package};
+use super::publication::{Publication, ServerKey};
+use super::{ascii_json, mapping, overrides};
+use crate::engine::binary::{self, Pool, Span, Writer};
+use crate::engine::{coerce, plan};
+use crate::time::Timestamp;
+
+/// Compiles a publication. Never fails: odd data becomes a warning and a defined behaviour.
+pub fn compile(publication: &Publication) -> (Package, Vec<String>) {
+    let mut warnings = Vec::new();
+    let fragments = Fragments::new(publication);
+    let document = served_document(&publication.document);
+    let buckets = overrides::write_buckets(
+        &publication.document,
+        &fragments,
+        publication.version,
+        &mut warnings,
+    );
+    let mut section = Section::new(publication, &fragments);
+    section.set_flags(settings(&publication.document));
+    section.set(layout::BUCKETS, &binary::count(buckets.len()).to_le_bytes());
+    section.write_texts(&document);
+    section.write_features(&mut warnings);
+    section.write_states();
+    section.write_segments();
+    section.write_server_keys(&publication.server_keys, &mut warnings);
+    let plan = plan::compile(&mapping::context(&publication.document), &mut warnings);
+    section.part(Part::Plan, &plan);
+    let snapshot = section.finish();
+    (package::assemble(snapshot, &document, &buckets), warnings)
+}
+
+/// A section that says only that the environment is gone.
+pub(super) fn tombstone(environment_key: &str, version: u64, updated_at_micros: i64) -> Vec<u8> {
+    let mut texts = Pool::after(layout::HEADER);
+    let key = texts.add(environment_key);
+    let mut bytes = texts.into_bytes();
+    put(&mut bytes, Part::EnvironmentKey.at(), &span_bytes(key));
+    put(&mut bytes, layout::VERSION, &version.to_le_bytes());
+    put(
+        &mut bytes,
+        layout::UPDATED_AT,
+        &updated_at_micros.to_le_bytes(),
+    );
+    put(&mut bytes, layout::FLAGS, &flag::GONE.to_le_bytes());
+    sealed(bytes)
+}
+
+/// The document's JSON as it is served.
+fn served_document(document: &Document) -> Vec<u8> {
+    if document.use_identity_overrides_in_local_eval {
+        return ascii_json::to_vec(document);
+    }
+    let mut without_overrides = document.clone();
+    without_overrides.identity_overrides.clear();
+    ascii_json::to_vec(&without_overrides)
+}
+
+fn settings(document: &Document) -> u32 {
+    let organisation = &document.project.organisation;
+    let hides_disabled = document
+        .hide_disabled_flags
+        .unwrap_or(document.project.hide_disabled_flags);
+    [
+        (document.allow_client_traits, flag::ALLOW_CLIENT_TRAITS),
+        (document.hide_sensitive_data, flag::HIDE_SENSITIVE_DATA),
+        (
+            document.use_identity_composite_key_for_hashing,
+            flag::COMPOSITE_KEY_HASHING,
+        ),
+        (organisation.stop_serving_flags, flag::STOP_SERVING_FLAGS),
+        (organisation.persist_trait_data, flag::PERSIST_TRAIT_DATA),
+        (hides_disabled, flag::HIDE_DISABLED_FLAGS),
+    ]
+    .into_iter()
+    .fold(
+        0,
+        |flags, (is_set, flag)| if is_set { flags | flag } else { flags },
+    )
+}
+
+/// A snapshot section being written: header and texts first, tables after them.
+struct Section<'a> {
+    publication: &'a Publication,
+    document: &'a Document,
+    fragments: &'a Fragments<'a>,
+    texts: Pool,
+    tables: Vec<(Part, Vec<u8>)>,
+    header: Vec<(usize, Vec<u8>)>,
+}
+
+impl<'a> Section<'a> {
+    fn new(publication: &'a Publication, fragments: &'a Fragments<'a>) -> Self {
+        let mut section = Self {
+            publication,
+            document: &publication.document,
+            fragments,
+            texts: Pool::after(layout::HEADER),
+            tables: Vec::new(),
+            header: Vec::new(),
+        };
+        section.set(layout::VERSION, &publication.version.to_le_bytes());
+        section.set(
+            layout::UPDATED_AT,
+            &publication.updated_at_micros.to_le_bytes(),
+        );
+        section
+    }
+
+    fn set(&mut self, at: usize, bytes: &[u8]) {
+        self.header.push((at, bytes.to_vec()));
+    }
+
+    fn set_flags(&mut self, flags: u32) {
+        self.set(layout::FLAGS, &flags.to_le_bytes());
+    }
+
+    fn text(&mut self, part: Part, text: &[u8]) -> Span {
+        let span = self.texts.append(text);
+        self.set(part.at(), &span_bytes(span));
+        span
+    }
+
+    fn part(&mut self, part: Part, bytes: &[u8]) {
+        self.tables.push((part, bytes.to_vec()));
+    }
+
+    fn write_texts(&mut self, document: &[u8]) {
+        let updated_at = Timestamp(self.publication.updated_at_micros);
+        #[expect(clippy::cast_precision_loss, reason = "Flagsmith answers a float")]
+        let seconds = updated_at.micros() as f64 / 1e6;
+        self.text(Part::EnvironmentKey, self.document.api_key.as_bytes());
+        self.text(
+            Part::UpdatedAtHeader,
+            coerce::float_text(seconds).as_bytes(),
+        );
+        self.text(Part::LastModified, updated_at.http_date().as_bytes());
+        self.text(Part::DocumentEtag, etag(document).as_bytes());
+    }
+
+    /// The bodies of `GET /flags/` for both sides, and the features within.
+    fn write_features(&mut self, warnings: &mut Vec<String>) {
+        let server_only: BTreeSet<i64> = self
+            .document
+            .project
+            .server_key_only_feature_ids
+            .iter()
+            .copied()
+            .collect();
+        let hides_disabled = settings(self.document) & flag::HIDE_DISABLED_FLAGS != 0;
+        let states = &self.document.feature_states;
+        let flags: Vec<Flag> = states
+            .iter()
+            .map(|state| Flag::new(self.fragments, state))
+            .collect();
+        let is_shown = |state: &FeatureState| state.enabled || !hides_disabled;
+        let is_for_clients = |state: &FeatureState| !server_only.contains(&state.feature.id);
+
+        let (server, places) = body(&flags, |number| is_shown(&states[number]));
+        let for_clients =
+            |number: usize| is_shown(&states[number]) && is_for_clients(&states[number]);
+        let (client, _) = body(&flags, for_clients);
+        let server_body = self.text(Part::ServerBody, &server);
+        let server_etag = self.text(Part::ServerEtag, etag(&server).as_bytes());
+        if client == server {
+            self.set(Part::ClientBody.at(), &span_bytes(server_body));
+            self.set(Part::ClientEtag.at(), &span_bytes(server_etag));
+        } else {
+            self.text(Part::ClientBody, &client);
+            self.text(Part::ClientEtag, etag(&client).as_bytes());
+        }
+
+        let mut seen = BTreeSet::new();
+        let mut records = Writer::default();
+        let mut names = Vec::with_capacity(states.len());
+        for ((state, flag), place) in states.iter().zip(&flags).zip(places) {
+            let name = &state.feature.name;
+            let lower_case = name.to_lowercase();
+            if !seen.insert(lower_case.clone()) {
+                warnings.push(format!("feature {name:?} is there twice"));
+            }
+            names.push(binary::hash(lower_case.as_bytes()));
+            let at = match place {
+                Some(place) => server_body.at + place,
+                // Not in the body, but an override may show it.
+                None => self.texts.append(&flag.json).at,
+            };
+            let feature = Span {
+                at: at + flag.feature.at,
+                len: flag.feature.len,
+            };
+            records
+                .span(Span {
+                    at,
+                    len: binary::count(flag.json.len()),
+                })
+                .span(feature)
+                .span(self.texts.add(name))
+                .span(self.texts.add(Fragments::options(state)))
+                .i64(state.feature.id)
+                .u32(u32::from(!is_for_clients(state)));
+        }
+        self.part(Part::NameTable, &binary::hash_table(names.into_iter()));
+        self.part(Part::Features, &records.0);
+    }
+
+    /// Heads and tails of every state, in the order of the plan.
+    fn write_states(&mut self) {
+        let document = self.document;
+        let (mut records, mut tails) = (Writer::default(), Writer::default());
+        let defaults = document.feature_states.iter().map(|state| (state, true));
+        let of_segments = document.project.segments.iter();
+        let overrides = of_segments.flat_map(|segment| &segment.feature_states);
+        for (state, is_default) in defaults.chain(overrides.map(|state| (state, false))) {
+            let values = &state.multivariate_feature_state_values;
+            let first = binary::count(tails.0.len() / Span::SIZE);
+            if !is_default || !values.is_empty() {
+                let control = (!values.is_empty()).then_some("control");
+                let control = (&state.feature_state_value, control);
+                let options = values
+                    .iter()
+                    .map(|value| &value.multivariate_feature_option);
+                let variants = options.map(|option| (&option.value, option.key.as_deref()));
+                for (value, variant) in std::iter::once(control).chain(variants) {
+                    let tail = self.fragments.whole_tail(state, value, variant);
+                    tails.span(self.texts.add(tail));
+                }
+            }
+            records
+                .span(self.texts.add(self.fragments.head(state)))
+                .span(Span {
+                    at: first,
+                    len: binary::count(tails.0.len() / Span::SIZE) - first,
+                })
+                .u32(u32::from(state.enabled));
+        }
+        self.part(Part::States, &records.0);
+        self.part(Part::Tails, &tails.0);
+    }
+
+    fn write_segments(&mut self) {
+        let mut records = Writer::default();
+        for segment in &self.document.project.segments {
+            let json = self.fragments.segment(segment.id, &segment.name);
+            records.span(self.texts.append(&json));
+        }
+        self.part(Part::Segments, &records.0);
+    }
+
+    fn write_server_keys(&mut self, keys: &[ServerKey], warnings: &mut Vec<String>) {
+        let mut sorted = BTreeMap::new();
+        for key in keys {
+            match super::hex::decode::<32>(&key.sha256) {
+                Some(hash) => {
+                    sorted.insert(hash, key);
+                }
+                None => warnings
+                    .push("a server-side key's hash is no SHA-256 and is left out".to_owned()),
+            }
+        }
+        let mut records = Writer::default();
+        for (hash, key) in sorted {
+            let active = if key.active {
+                layout::server_key::ACTIVE
+            } else {
+                0
+            };
+            let expires = key
+                .expires_at_micros
+                .map_or(0, |_| layout::server_key::EXPIRES);
+            records
+                .bytes(&hash)
+                .i64(key.expires_at_micros.unwrap_or_default())
+                .u32(active | expires);
+        }
+        self.part(Part::ServerKeys, &records.0);
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut out = Writer(self.texts.into_bytes());
+        let mut header = self.header;
+        for (part, bytes) in self.tables {
+            let span = out.append(&bytes);
+            header.push((part.at(), span_bytes(span).to_vec()));
+        }
+        for (at, bytes) in header {
+            put(&mut out.0, at, &bytes);
+        }
+        sealed(out.0)
+    }
+}
+
+/// A flag in its default state, without `variant`.
+struct Flag {
+    json: Vec<u8>,
+    /// The feature within.
+    feature: Span,
+}
+
+impl Flag {
+    fn new(fragments: &Fragments<'_>, state: &FeatureState) -> Self {
+        let mut json = fragments.head(state);
+        let feature = fragments.feature(&state.feature);
+        let span = Span {
+            at: binary::count(json.len()),
+            len: binary::count(feature.len()),
+        };
+        json.extend_from_slice(&feature);
+        json.extend_from_slice(&fragments.tail(state, &state.feature_state_value));
+        json.push(b'}');
+        Self {
+            json,
+            feature: span,
+        }
+    }
+}
+
+/// The array of the flags that are shown, and where each of them is in it.
+fn body(flags: &[Flag], is_shown: impl Fn(usize) -> bool) -> (Vec<u8>, Vec<Option<u32>>) {
+    let mut body = vec![b'['];
+    let places = flags
+        .iter()
+        .enumerate()
+        .map(|(number, flag)| {
+            is_shown(number).then(|| {
+                if body.len() > 1 {
+                    body.push(b',');
+                }
+                let place = binary::count(body.len());
+                body.extend_from_slice(&flag.json);
+                place
+            })
+        })
+        .collect();
+    body.push(b']');
+    (body, places)
+}
+
+/// A strong entity tag (RFC 9110, 8.8.3) of a body.
+fn etag(body: &[u8]) -> String {
+    let hash = Sha256::digest(body);
+    format!("\"{}\"", super::hex::encode(&hash[..16]))
+}
+
+fn span_bytes(span: Span) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&span.at.to_le_bytes());
+    bytes[4..].copy_from_slice(&span.len.to_le_bytes());
+    bytes
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// With what every section starts with.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let length = bytes.len() as u64;
+    put(&mut bytes, 0, layout::MAGIC);
+    put(&mut bytes, 4, &layout::FORMAT.to_le_bytes());
+    put(&mut bytes, layout::LENGTH, &length.to_le_bytes());
+    bytes
+}

@@ -1,0 +1,111 @@
+//! Where things are in a snapshot section. docs/adr/0002-snapshot-format.md tells why.
+
+use crate::engine::binary::Span;
+
+/// First bytes of a snapshot section.
+pub(super) const MAGIC: &[u8; 4] = b"YDSN";
+/// The format this version writes, and the newest it reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// Length of the whole section.
+pub(super) const LENGTH: usize = 8;
+/// The content hash in lower-case hex; zero while the content is hashed.
+pub(super) const HASH: std::ops::Range<usize> = 16..80;
+/// The environment's version.
+pub(super) const VERSION: usize = 80;
+/// When it last changed, in microseconds.
+pub(super) const UPDATED_AT: usize = 88;
+/// Switches, see [`flag`].
+pub(super) const FLAGS: usize = 96;
+/// How many override buckets there are.
+pub(super) const BUCKETS: usize = 100;
+const PARTS: usize = 104;
+/// Where the header ends.
+pub(super) const HEADER: usize = PARTS + Part::COUNT * Span::SIZE;
+
+/// Switches in the header.
+pub(super) mod flag {
+    pub(in super::super) const GONE: u32 = 1;
+    pub(in super::super) const ALLOW_CLIENT_TRAITS: u32 = 2;
+    pub(in super::super) const HIDE_SENSITIVE_DATA: u32 = 4;
+    pub(in super::super) const COMPOSITE_KEY_HASHING: u32 = 8;
+    pub(in super::super) const STOP_SERVING_FLAGS: u32 = 16;
+    pub(in super::super) const PERSIST_TRAIT_DATA: u32 = 32;
+    pub(in super::super) const HIDE_DISABLED_FLAGS: u32 = 64;
+}
+
+/// Parts of a section, in the order of the header.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    EnvironmentKey,
+    UpdatedAtHeader,
+    LastModified,
+    DocumentEtag,
+    ServerBody,
+    ServerEtag,
+    ClientBody,
+    ClientEtag,
+    ServerKeys,
+    NameTable,
+    Features,
+    States,
+    Tails,
+    Segments,
+    Plan,
+}
+
+impl Part {
+    pub(super) const COUNT: usize = 15;
+
+    /// Where the header says where this part is.
+    pub(super) const fn at(self) -> usize {
+        PARTS + self as usize * Span::SIZE
+    }
+}
+
+/// A feature's record.
+pub(super) mod feature {
+    /// The flag in its default state, without `variant`.
+    pub(in super::super) const FLAG: usize = 0;
+    /// The feature within it.
+    pub(in super::super) const FEATURE: usize = 8;
+    /// The name.
+    pub(in super::super) const NAME: usize = 16;
+    /// The body of its multivariate options.
+    pub(in super::super) const OPTIONS: usize = 24;
+    /// The id.
+    pub(in super::super) const ID: usize = 32;
+    /// Whether only server-side keys see it.
+    pub(in super::super) const SERVER_ONLY: usize = 40;
+    /// Bytes of a record.
+    pub(in super::super) const SIZE: usize = 44;
+}
+
+/// A state's record, one for each state of the plan.
+pub(super) mod state {
+    /// What comes before the feature.
+    pub(in super::super) const HEAD: usize = 0;
+    /// Its tails: of the control value, then of each variant. None for a default state without
+    /// variants, whose flag is there as a whole.
+    pub(in super::super) const TAILS: usize = 8;
+    /// On or off.
+    pub(in super::super) const ENABLED: usize = 16;
+    /// Bytes of a record.
+    pub(in super::super) const SIZE: usize = 20;
+}
+
+/// A server-side key's record; records are sorted by hash.
+pub(super) mod server_key {
+    /// SHA-256 of the key.
+    pub(in super::super) const HASH: usize = 0;
+    /// When it stops working, in microseconds.
+    pub(in super::super) const EXPIRES_AT: usize = 32;
+    /// Bits: 1 active, 2 expires.
+    pub(in super::super) const FLAGS: usize = 40;
+    /// Bytes of a record.
+    pub(in super::super) const SIZE: usize = 44;
+    /// Has not been revoked.
+    pub(in super::super) const ACTIVE: u32 = 1;
+    /// Has a date of expiry.
+    pub(in super::super) const EXPIRES: u32 = 2;
+}
