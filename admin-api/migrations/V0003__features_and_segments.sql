@@ -78,6 +78,7 @@ CREATE TABLE identity_trait (
     integer_value   bigint,
     boolean_value   boolean,
     float_value     double precision,
+    created_at      timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT identity_trait_key_key UNIQUE (identity_id, trait_key)
 );
 

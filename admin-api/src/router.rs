@@ -11,7 +11,9 @@ use crate::http::{Envelope, cors, document, envelope, not_found};
 
 /// Every route with its documentation; the paths stand in full at their handlers.
 fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(document()).merge(api::projects::routes())
+    OpenApiRouter::with_openapi(document())
+        .merge(api::projects::routes())
+        .merge(api::identities::routes())
 }
 
 /// The OpenAPI document of every route.

@@ -2,5 +2,6 @@
 //! types, `rules.rs` pure rules, `queries.sql` the statements.
 
 pub(crate) mod environments;
+pub(crate) mod identities;
 pub(crate) mod organisations;
 pub(crate) mod projects;

@@ -125,6 +125,16 @@ const CONSTRAINTS: &[(&str, &str, &str)] = &[
         "Multivariate option with this key already exists for this feature.",
     ),
     (
+        "identity_identifier_key",
+        "identifier",
+        "An identity with this identifier already exists in this environment.",
+    ),
+    (
+        "identity_trait_key_key",
+        "trait_key",
+        "This identity already has a trait with this key.",
+    ),
+    (
         "edge_target_name_key",
         "name",
         "An edge target with this name already exists.",

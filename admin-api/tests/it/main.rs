@@ -2,5 +2,6 @@
 
 mod app;
 mod document;
+mod identities;
 mod projects;
 mod statements;

@@ -1,0 +1,10 @@
+//! An identity: somebody or something that asks for flags in one environment, with the traits that are
+//! stored of it. SDKs make most of them; people look them up, correct their traits and override flags
+//! for them.
+
+mod model;
+mod routes;
+mod traits;
+
+pub(crate) use model::Identity;
+pub(crate) use routes::{identity, routes};

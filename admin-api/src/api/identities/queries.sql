@@ -1,0 +1,96 @@
+--! list (environment_id, exact, part, limit, offset)
+select *
+from identity
+where
+    environment_id = :environment_id
+    and (:exact::text is null or identifier = :exact)
+    and (:part::text is null or position(lower(:part) in lower(identifier)) > 0)
+order by created_at, id
+limit :limit::bigint offset :offset::bigint;
+
+--! count (environment_id, exact, part)
+select count(*)
+from identity
+where
+    environment_id = :environment_id
+    and (:exact::text is null or identifier = :exact)
+    and (:part::text is null or position(lower(:part) in lower(identifier)) > 0);
+
+--! get (environment_id, id)
+select * from identity where environment_id = :environment_id and id = :id;
+
+--! lock (environment_id, id)
+select * from identity where environment_id = :environment_id and id = :id for update;
+
+--! insert (environment_id, identifier, now)
+insert into identity (environment_id, identifier, created_at)
+values (:environment_id, :identifier, :now)
+on conflict on constraint identity_identifier_key do nothing
+returning *;
+
+--! rename (id, identifier)
+update identity set identifier = :identifier where id = :id;
+
+--! delete (id)
+delete from identity where id = :id;
+
+--! has_overrides (id)
+select exists (select from feature_state where identity_id = :id);
+
+--! list_traits (identity_id, limit, offset)
+select *
+from identity_trait
+where identity_id = :identity_id
+order by id
+limit :limit::bigint offset :offset::bigint;
+
+--! count_traits (identity_id)
+select count(*) from identity_trait where identity_id = :identity_id;
+
+--! get_trait (identity_id, id)
+select * from identity_trait where identity_id = :identity_id and id = :id;
+
+--! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, now)
+insert into identity_trait (
+    identity_id,
+    trait_key,
+    value_type,
+    string_value,
+    integer_value,
+    boolean_value,
+    float_value,
+    created_at
+)
+values (
+    :identity_id,
+    :trait_key,
+    :value_type,
+    :string_value,
+    :integer_value,
+    :boolean_value,
+    :float_value,
+    :now
+)
+returning *;
+
+--! update_trait (id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
+update identity_trait
+set
+    trait_key = :trait_key,
+    value_type = :value_type,
+    string_value = :string_value,
+    integer_value = :integer_value,
+    boolean_value = :boolean_value,
+    float_value = :float_value
+where id = :id;
+
+--! delete_trait (id)
+delete from identity_trait where id = :id;
+
+--! delete_trait_everywhere (environment_id, trait_key)
+delete from identity_trait
+using identity
+where
+    identity.id = identity_trait.identity_id
+    and identity.environment_id = :environment_id
+    and identity_trait.trait_key = :trait_key;
