@@ -37,7 +37,8 @@ struct Arguments {
     /// Directory for compiled code; without it, beside the component.
     #[arg(long)]
     cache: Option<PathBuf>,
-    /// A variable of the component, as `name=value`; repeat for more.
+    /// A variable of the component, as `name=value`; repeat for more. As with Spin, variables also
+    /// come from the environment: `SPIN_VARIABLE_NAME=value`.
     #[arg(long, value_parser = name_and_value)]
     variable: Vec<(String, String)>,
 }
@@ -48,6 +49,15 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| format!("expected name=value, got {text:?}"))
 }
 
+fn variables_of_environment() -> BTreeMap<String, String> {
+    std::env::vars()
+        .filter_map(|(name, value)| {
+            let name = name.strip_prefix("SPIN_VARIABLE_")?;
+            Some((name.to_lowercase(), value))
+        })
+        .collect()
+}
+
 #[tokio::main]
 async fn main() -> wasmtime::Result<()> {
     let arguments = Arguments::parse();
@@ -56,7 +66,8 @@ async fn main() -> wasmtime::Result<()> {
             .with_context(|| format!("key-value state in {}", directory.display()))?,
         None => store::Store::in_memory(),
     };
-    let variables: BTreeMap<String, String> = arguments.variable.into_iter().collect();
+    let mut variables = variables_of_environment();
+    variables.extend(arguments.variable);
     let component = component::load(&arguments.component, arguments.cache.as_deref())?;
     let service = component.service(Arc::new(store), Arc::new(variables))?;
     server::serve(arguments.listen, service).await

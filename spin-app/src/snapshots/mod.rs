@@ -1,0 +1,197 @@
+//! Published environments in the key-value store: what is written, in which order, and how a reader
+//! always finds one whole version.
+//!
+//! | key | value |
+//! |---|---|
+//! | `env/<name>` | the head: which version serves; a small snapshot travels in it |
+//! | `env/<name>/<tag>/snapshot` | a larger snapshot, in pieces |
+//! | `env/<name>/<tag>/document` | the environment document, in pieces |
+//! | `env/<name>/<tag>/bucket/<n>` | one bucket of identity overrides |
+//! | `env/<name>/journal` | which versions may have left parts behind |
+//! | `key/<SHA-256 of a server-side key>` | the environment's client-side key |
+//! | `environments` | the client-side keys of all environments |
+//!
+//! A tag is a version with its content's hash, so parts are never rewritten with something else. A
+//! version is installed by writing its journal entry, its parts, its server keys, and last the head,
+//! which moves by compare-and-set and only to a higher version: two publishers end with the higher
+//! one. A crash in between leaves the old head serving and an entry in the journal; the next
+//! installation sweeps what that entry names. The version before the one that serves is kept, for
+//! requests that are on their way through it.
+
+mod install;
+mod pieces;
+mod recent;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use yardarm_core::edge::{Held, KeyRef, Unavailable};
+
+pub(crate) use self::install::install;
+pub(crate) use self::recent::{keep, recall};
+use crate::key_value::KeyValue;
+
+/// All environments, in one key.
+const ENVIRONMENTS: &str = "environments";
+/// How often a reader starts again because the version it was reading got swept.
+const READ_ATTEMPTS: u32 = 3;
+
+/// Which version of an environment serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// The client-side key.
+    pub(crate) environment_key: String,
+    /// The version.
+    pub(crate) version: u64,
+    /// The content's hash, lower-case hex.
+    pub(crate) content_hash: String,
+    /// A tombstone.
+    pub(crate) gone: bool,
+    /// Whether the snapshot follows in the same value.
+    inline: bool,
+    /// The tag that served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+}
+
+impl Head {
+    /// The version's tag.
+    pub(crate) fn tag(&self) -> String {
+        tag(self.version, &self.content_hash)
+    }
+
+    /// JSON, a line feed, and the snapshot if it is in here.
+    fn to_bytes(&self, snapshot: &[u8]) -> Result<Vec<u8>, Unavailable> {
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|error| Unavailable(format!("head: {error}")))?;
+        bytes.push(b'\n');
+        if self.inline {
+            bytes.extend_from_slice(snapshot);
+        }
+        Ok(bytes)
+    }
+
+    /// The head, and where the snapshot starts in the same value.
+    fn from_bytes(bytes: &[u8]) -> Result<(Self, usize), Unavailable> {
+        let damaged = |why: &str| Unavailable(format!("damaged head: {why}"));
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| damaged("no end of line"))?;
+        let head = serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string()))?;
+        Ok((head, end + 1))
+    }
+}
+
+impl From<Head> for Held {
+    fn from(head: Head) -> Self {
+        Self {
+            environment_key: head.environment_key,
+            version: head.version,
+            content_hash: head.content_hash,
+            gone: head.gone,
+        }
+    }
+}
+
+/// A version's name: it sorts nowhere, it is only compared.
+fn tag(version: u64, content_hash: &str) -> String {
+    format!(
+        "{version}-{}",
+        content_hash.get(..16).unwrap_or(content_hash)
+    )
+}
+
+/// `env/` and the client-side key; its hash where the key is long or has characters that a back end
+/// could misread, as whoever asks may send anything.
+fn head_key(environment_key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=64).contains(&environment_key.len()) && environment_key.bytes().all(plain) {
+        format!("env/{environment_key}")
+    } else {
+        format!("env/~{}", hex::encode(Sha256::digest(environment_key)))
+    }
+}
+
+fn part_key(environment_key: &str, tag: &str, part: &str) -> String {
+    format!("{}/{tag}/{part}", head_key(environment_key))
+}
+
+fn server_key(sha256: &str) -> String {
+    format!("key/{sha256}")
+}
+
+/// What a key leads to: the head of the version that serves, and its snapshot's bytes unless
+/// `known` says that the caller has them already.
+pub(crate) async fn read<K: KeyValue>(
+    store: &K,
+    key: KeyRef<'_>,
+    known: impl Fn(&Head) -> bool,
+) -> Result<Option<(Head, Option<Vec<u8>>)>, Unavailable> {
+    let environment_key = match key {
+        KeyRef::Client(environment_key) => environment_key.to_owned(),
+        KeyRef::Server(sha256) => match store.get(&server_key(sha256)).await? {
+            Some(bytes) => String::from_utf8(bytes)
+                .map_err(|_| Unavailable(format!("damaged value of {}", server_key(sha256))))?,
+            None => return Ok(None),
+        },
+    };
+    for _ in 0..READ_ATTEMPTS {
+        let Some(mut bytes) = store.get(&head_key(&environment_key)).await? else {
+            return Ok(None);
+        };
+        let (head, snapshot) = Head::from_bytes(&bytes)?;
+        if head.environment_key != environment_key {
+            return Ok(None);
+        }
+        if known(&head) {
+            return Ok(Some((head, None)));
+        }
+        if head.inline {
+            bytes.drain(..snapshot);
+            return Ok(Some((head, Some(bytes))));
+        }
+        let part = part_key(&environment_key, &head.tag(), "snapshot");
+        if let Some(bytes) = pieces::read(store, &part).await? {
+            return Ok(Some((head, Some(bytes))));
+        }
+    }
+    Err(Unavailable(format!(
+        "{environment_key}: the snapshot is not whole"
+    )))
+}
+
+/// A part that belongs to a version: `document`, or `bucket/<n>`.
+pub(crate) async fn read_part<K: KeyValue>(
+    store: &K,
+    environment_key: &str,
+    version: u64,
+    content_hash: &str,
+    part: &str,
+) -> Result<Option<Vec<u8>>, Unavailable> {
+    pieces::read(
+        store,
+        &part_key(environment_key, &tag(version, content_hash), part),
+    )
+    .await
+}
+
+/// Every environment's head.
+pub(crate) async fn held<K: KeyValue>(store: &K) -> Result<Vec<Head>, Unavailable> {
+    let mut heads = Vec::new();
+    for environment_key in environments(store.get(ENVIRONMENTS).await?.as_deref())? {
+        if let Some(bytes) = store.get(&head_key(&environment_key)).await? {
+            heads.push(Head::from_bytes(&bytes)?.0);
+        }
+    }
+    Ok(heads)
+}
+
+fn environments(bytes: Option<&[u8]>) -> Result<Vec<String>, Unavailable> {
+    bytes.map_or(Ok(Vec::new()), |bytes| {
+        serde_json::from_slice(bytes)
+            .map_err(|error| Unavailable(format!("damaged value of {ENVIRONMENTS}: {error}")))
+    })
+}
+
+#[cfg(test)]
+mod tests;
