@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -31,25 +31,45 @@ pub(crate) struct Loaded {
 }
 
 /// Compiles the component in `path`. Compiled code is kept in `cache` (or beside the component),
-/// named by what it was compiled from, and taken from there the next time.
+/// named by what it was compiled from and for, and taken from there the next time.
 pub(crate) fn load(path: &Path, cache: Option<&Path>) -> wasmtime::Result<Loaded> {
     let bytes = std::fs::read(path).with_context(|| format!("component {}", path.display()))?;
     let engine = engine()?;
-    let kept = kept_code(path, cache, &bytes, &engine);
-    // SAFETY: `Engine::precompile_component` wrote the file below, and its name says that it was
-    // this component, this version of wasmtime and this configuration.
+    let folder = cache.or_else(|| path.parent()).unwrap_or(Path::new("."));
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let kept = folder.join(format!("{stem}.{}.cwasm", fingerprint(&bytes, &engine)));
+    if !kept.exists() {
+        let code = engine.precompile_component(&bytes)?;
+        remove_kept(folder, &stem)?;
+        let fresh = kept.with_extension(format!("{}.new", std::process::id()));
+        std::fs::write(&fresh, &code)?;
+        std::fs::rename(&fresh, &kept)?;
+    }
+    // SAFETY: `Engine::precompile_component` wrote the file, and its name says that it was for this
+    // component, this version of wasmtime and this configuration.
     #[expect(unsafe_code, reason = "compiled code can only be loaded on trust")]
-    let component = match unsafe { Component::deserialize_file(&engine, &kept) } {
-        Ok(component) => component,
-        Err(_) => {
-            let code = engine.precompile_component(&bytes)?;
-            let fresh = kept.with_extension(format!("{}.new", std::process::id()));
-            std::fs::write(&fresh, &code)?;
-            std::fs::rename(&fresh, &kept)?;
-            Component::new(&engine, &bytes)?
-        }
-    };
+    let component = unsafe { Component::deserialize_file(&engine, &kept)? };
     Ok(Loaded { engine, component })
+}
+
+fn fingerprint(bytes: &[u8], engine: &Engine) -> String {
+    let mut compatible = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut compatible);
+    let content = hex::encode(&Sha256::digest(bytes)[..8]);
+    format!("{content}-{:016x}", compatible.finish())
+}
+
+/// Compiled code of former builds of the same component.
+fn remove_kept(folder: &Path, stem: &str) -> wasmtime::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&format!("{stem}.")) && name.ends_with(".cwasm") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn engine() -> wasmtime::Result<Engine> {
@@ -62,21 +82,7 @@ fn engine() -> wasmtime::Result<Engine> {
     config
         .wasm_component_model_async(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    Ok(Engine::new(&config)?)
-}
-
-fn kept_code(path: &Path, cache: Option<&Path>, bytes: &[u8], engine: &Engine) -> PathBuf {
-    let mut compatible = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut compatible);
-    let name = format!(
-        "{}-{:016x}.cwasm",
-        hex::encode(&Sha256::digest(bytes)[..8]),
-        compatible.finish()
-    );
-    cache
-        .or_else(|| path.parent())
-        .unwrap_or(Path::new("."))
-        .join(name)
+    Engine::new(&config)
 }
 
 impl Loaded {

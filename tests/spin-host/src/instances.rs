@@ -31,7 +31,7 @@ const MAX_AT_ONCE: usize = 16;
 /// How long an instance waits for more.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a request may take; Spin has no bound, a test must end.
-const REQUEST: Duration = Duration::from_secs(60);
+const REQUEST: Duration = Duration::from_mins(1);
 
 /// An instance's data in wasmtime's store.
 pub(crate) struct Data {

@@ -1,7 +1,7 @@
 //! The key-value store: a map in memory and, with a state directory, an append-only file that is
 //! read back at the next start.
 //!
-//! It promises what Spin's default back end (SQLite behind one lock) promises: every call is atomic
+//! It promises what Spin's default back end (`SQLite` behind one lock) promises: every call is atomic
 //! and sees all calls that returned before it. It also has that back end's known hole, so that a
 //! component that relies on more fails here too: a swap of a key that was missing when it was
 //! looked at overwrites whatever was stored since. And it refuses what Spin's documented limits
@@ -177,6 +177,9 @@ fn record(key: &str, value: Option<&[u8]>) -> Vec<u8> {
     record
 }
 
+/// Key, value unless deleted, the bytes after it.
+type Record<'a> = (String, Option<&'a [u8]>, &'a [u8]);
+
 fn replay(mut bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut values = BTreeMap::new();
     while let Some((key, value, rest)) = take_record(bytes) {
@@ -189,7 +192,8 @@ fn replay(mut bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     values
 }
 
-fn take_record(bytes: &[u8]) -> Option<(String, Option<&[u8]>, &[u8])> {
+/// A record and what follows it; none where the bytes end before the record does.
+fn take_record(bytes: &[u8]) -> Option<Record<'_>> {
     let (key_length, rest) = bytes.split_first_chunk::<4>()?;
     let (value_length, rest) = rest.split_first_chunk::<4>()?;
     let key_length = usize::try_from(u32::from_le_bytes(*key_length)).ok()?;
