@@ -16,7 +16,8 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
-use yardarm_core::edge;
+use tokio::task::JoinError;
+use yardarm_core::edge::{self, Outcome};
 
 use crate::host::NativeHost;
 use crate::identities::Identities;
@@ -110,18 +111,19 @@ impl<I: Identities> Edge<I> {
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let begun = Instant::now();
         let id = self
             .shared
             .request_ids
             .of(request.headers().get(&X_REQUEST_ID));
-        let log = tracing::enabled!(tracing::Level::DEBUG)
-            .then(|| (request.method().clone(), request.uri().path().to_owned()));
+        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+            let path = request.uri().path().to_owned();
+            (request.method().clone(), path, Instant::now())
+        });
         let mut reply = match self.read(request).await {
             Ok(request) => self.handle(request).await,
             Err(refused) => refused.reply(),
         };
-        if let Some((method, path)) = log {
+        if let Some((method, path, begun)) = log {
             tracing::debug!(
                 request_id = ?id, %method, path, status = reply.status().as_u16(),
                 micros = begun.elapsed().as_micros(), "request",
@@ -135,12 +137,31 @@ impl<I: Identities> Edge<I> {
     }
 
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let outcome = edge::handle(&self.shared.host, request).await;
+        let outcome = if request.uri().path().starts_with(PUBLICATION) {
+            match self.handle_aside(request).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    tracing::error!(%error, "a publication was not handled");
+                    return Refused::Failed.reply();
+                }
+            }
+        } else {
+            edge::handle(&self.shared.host, request).await
+        };
         if !outcome.effects.is_empty() {
             let usage = Arc::clone(&self.shared.usage);
             tokio::spawn(async move { usage.record(outcome.effects) });
         }
         outcome.reply
+    }
+
+    /// Handles a publication on a thread of its own: checking the hashes of a package of
+    /// 100 MB takes a tenth of a second, in which SDK requests shall not wait.
+    async fn handle_aside(&self, request: Request<Bytes>) -> Result<Outcome, JoinError> {
+        let edge = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let handle = move || runtime.block_on(edge::handle(&edge.shared.host, request));
+        tokio::task::spawn_blocking(handle).await
     }
 
     async fn read<B>(&self, request: Request<B>) -> Result<Request<Bytes>, Refused>
@@ -201,12 +222,13 @@ impl<I> fmt::Debug for Edge<I> {
     }
 }
 
-/// Why a request never got to core.
+/// Why a request got no answer from core.
 #[derive(Debug, Clone, Copy)]
 enum Refused {
     TooLarge,
     TooSlow,
     Broken,
+    Failed,
 }
 
 impl Refused {
@@ -223,6 +245,10 @@ impl Refused {
             Self::Broken => (
                 StatusCode::BAD_REQUEST,
                 r#"{"detail":"Request body could not be read."}"#,
+            ),
+            Self::Failed => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"detail":"Service temporarily unavailable, try again later."}"#,
             ),
         };
         let mut reply = Response::new(Bytes::from_static(body.as_bytes()));
