@@ -6,6 +6,7 @@
 pub mod checks;
 pub mod environment;
 mod report;
+pub mod table;
 mod target;
 
 pub use report::Report;
@@ -21,6 +22,7 @@ pub struct Options {
 /// Runs everything against a server.
 pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
+    table::play(target, &mut report).await?;
     report.add("publishes", checks::publishes(target).await);
     report.add(
         "never goes backwards",

@@ -64,6 +64,11 @@ impl Target {
             .with_context(|| named)
     }
 
+    /// The secret it takes publications with.
+    pub fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
     /// Publishes a package.
     pub async fn publish(&self, package: &Package) -> anyhow::Result<Response<Bytes>> {
         let key = package.meta().environment_key;
