@@ -22,8 +22,9 @@ exports.finish = () => {
 /** A fetch that notes the answers, for what an SDK does not tell of. */
 exports.recordingFetch = () => {
   const answers = [];
+  const usual = globalThis.fetch;
   const recording = async (input, init) => {
-    const answer = await fetch(input, init);
+    const answer = await usual(input, init);
     answers.push({ path: new URL(String(input)).pathname, status: answer.status });
     return answer;
   };

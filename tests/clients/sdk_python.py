@@ -140,7 +140,9 @@ def wrong_key():
     for ask in (
         lambda: remote(f"unknown-{run}").get_environment_flags(),
         lambda: remote(f"unknown-{run}").get_identity_flags("ann"),
-        lambda: remote(f"ser.unknown-{run}", enable_local_evaluation=True),
+        lambda: remote(
+            f"ser.unknown-{run}", enable_local_evaluation=True
+        ).get_environment_flags(),
     ):
         try:
             ask()
