@@ -40,7 +40,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::edge::signature;
-use crate::snapshot::{Publication, compile};
+use crate::snapshot::{Package, Publication, compile};
 use crate::time::Timestamp;
 
 macro_rules! tables {
@@ -61,8 +61,19 @@ pub struct Table {
     /// What is published, by name.
     #[serde(default)]
     publications: BTreeMap<String, Publication>,
+    /// Tombstones that can be published, by name.
+    #[serde(default)]
+    tombstones: BTreeMap<String, Tombstone>,
     /// What is asked, in order.
     exchanges: Vec<Exchange>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tombstone {
+    environment_key: String,
+    version: u64,
+    updated_at_micros: i64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -75,8 +86,8 @@ enum Exchange {
     },
     Ask {
         name: String,
-        request: Ask,
-        reply: Expected,
+        request: Box<Ask>,
+        reply: Box<Expected>,
     },
 }
 
@@ -177,7 +188,7 @@ pub async fn run(
                 name,
                 request,
                 reply,
-            } => (name, table.ask(request, target), reply.clone()),
+            } => (name, table.ask(request, target), (**reply).clone()),
         };
         let difference = match request {
             Ok(request) => expected.difference(&send(request).await),
@@ -192,23 +203,26 @@ pub async fn run(
 }
 
 impl Table {
-    fn package(&self, name: &str) -> Result<Bytes, String> {
-        let publication = self
-            .publications
+    /// A package and the client-side key of its environment.
+    fn package(&self, name: &str) -> Result<(Package, &str), String> {
+        if let Some(publication) = self.publications.get(name) {
+            return Ok((compile(publication).0, &publication.document.api_key));
+        }
+        let gone = self
+            .tombstones
             .get(name)
             .ok_or_else(|| format!("no publication {name:?}"))?;
-        Ok(compile(publication).0.bytes().clone())
+        let key = &gone.environment_key;
+        Ok((
+            Package::tombstone(key, gone.version, gone.updated_at_micros),
+            key,
+        ))
     }
 
     fn publish(&self, name: &str, target: Target<'_>) -> Result<Request<Bytes>, String> {
-        let key = self
-            .publications
-            .get(name)
-            .map(|publication| &publication.document.api_key);
-        let key = key.ok_or_else(|| format!("no publication {name:?}"))?;
         let ask = Ask {
             method: "PUT".to_owned(),
-            path: format!("/edge/v1/environments/{key}"),
+            path: format!("/edge/v1/environments/{}", self.package(name)?.1),
             headers: BTreeMap::new(),
             json: None,
             body: None,
@@ -222,7 +236,7 @@ impl Table {
         let body = match (&ask.json, &ask.body, &ask.package) {
             (Some(json), None, None) => Bytes::from(json.to_string()),
             (None, Some(body), None) => Bytes::from(body.clone()),
-            (None, None, Some(name)) => self.package(name)?,
+            (None, None, Some(name)) => self.package(name)?.0.bytes().clone(),
             (None, None, None) => Bytes::new(),
             _ => return Err("a request has one body".to_owned()),
         };
