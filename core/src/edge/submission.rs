@@ -6,10 +6,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::body::{self, Media};
 use super::error::{Errors, Refusal};
@@ -101,7 +103,30 @@ struct Plain<'b> {
     #[serde(default)]
     transient: bool,
     #[serde(borrow, default)]
-    traits: Vec<PlainTrait<'b>>,
+    traits: Vec<Dict<PlainTrait<'b>>>,
+}
+
+/// A dictionary and nothing else: a derived struct would take a list of its fields, too.
+struct Dict<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Dict<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DictVisitor(PhantomData))
+    }
+}
+
+struct DictVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for DictVisitor<T> {
+    type Value = Dict<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a dictionary")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Dict)
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -172,11 +197,12 @@ impl<'de> Visitor<'de> for PlainValueVisitor {
 
 /// The quick way; nothing where the slow one has to look.
 fn read_plain(body: &[u8]) -> Option<Submission<'_>> {
-    let plain: Plain<'_> = serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
+    let Dict(plain): Dict<Plain<'_>> =
+        serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
     if plain.traits.len() > MAX_TRAITS {
         return None;
     }
-    let traits = plain.traits.into_iter().map(|sent| {
+    let traits = plain.traits.into_iter().map(|Dict(sent)| {
         let value = sent.trait_value.0;
         if matches!(&value, Some(SentValue::Text(text)) if field::is_longer(text, MAX_TRAIT_VALUE))
         {
@@ -320,6 +346,9 @@ mod tests {
     #[test]
     fn the_quick_way_leaves_what_is_odd_to_the_slow_one() {
         for body in [
+            "[]",
+            r#"["x"]"#,
+            r#"{"traits":[["k",1]]}"#,
             r#"{"identifier":5}"#,
             r#"{"identifier":"a","identifier":"b"}"#,
             r#"{"identifier":"a\u0000"}"#,
