@@ -54,7 +54,7 @@ fn statements() -> String {
             module.constants.push(statement);
         }
     }
-    let mut code = String::from("use crate::store::Sql;\n");
+    let mut code = String::new();
     render(&root, "", &mut code);
     code.push_str("/// Every statement, by name: a test prepares each of them.\n");
     code.push_str("pub static ALL: &[(&str, &str)] = &[\n");
@@ -88,7 +88,7 @@ fn render(module: &Module, folder: &str, code: &mut String) {
         let count = parameters.len();
         writeln!(
             code,
-            "/// `{full}({})`\npub(crate) const {constant}: Sql<{count}> = Sql {{ name: {full:?}, text: {text:?} }};",
+            "/// `{full}({})`\npub(crate) const {constant}: crate::store::Sql<{count}> = crate::store::Sql {{ name: {full:?}, text: {text:?} }};",
             parameters.join(", ")
         )
         .expect("a String");
@@ -99,14 +99,8 @@ fn render(module: &Module, folder: &str, code: &mut String) {
         } else {
             format!("{folder}.{name}")
         };
-        writeln!(code, "pub(crate) mod {name} {{\n#[expect(unused_imports, reason = \"only folders with statements of their own need it\")]\nuse crate::store::Sql;").expect("a String");
-        let inner = code.len();
+        writeln!(code, "pub(crate) mod {name} {{").expect("a String");
         render(child, &folder, code);
-        if !child.constants.is_empty() {
-            let used = code[..inner].rfind("#[expect").expect("just written");
-            let end = code[used..].find('\n').expect("just written") + used + 1;
-            code.replace_range(used..end, "");
-        }
         code.push_str("}\n");
     }
 }

@@ -10,7 +10,8 @@ CREATE TABLE users (
     sign_up_type        text,
     is_active           boolean     NOT NULL DEFAULT true,
     is_superuser        boolean     NOT NULL DEFAULT false,
-    marketing_consent   boolean     NOT NULL DEFAULT false,
+    marketing_consent   boolean     NOT NULL DEFAULT true,
+    onboarding          jsonb,                              -- kept for dashboards, as the API shows it
     created_at          timestamptz NOT NULL,
     last_login          timestamptz,
     CONSTRAINT users_email_key UNIQUE (email)

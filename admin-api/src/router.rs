@@ -12,8 +12,15 @@ use crate::http::{Envelope, cors, document, envelope, not_found};
 /// Every route with its documentation; the paths stand in full at their handlers.
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(document())
-        .merge(api::projects::routes())
+        .merge(api::account::routes())
+        .merge(api::environment_keys::routes())
+        .merge(api::environments::routes())
         .merge(api::identities::routes())
+        .merge(api::organisations::routes())
+        .merge(api::projects::routes())
+        .merge(api::sessions::routes())
+        .merge(api::setup::routes())
+        .merge(api::system::routes())
 }
 
 /// The OpenAPI document of every route.

@@ -77,6 +77,38 @@ pub(crate) async fn project<R: ProjectRight>(
     }
 }
 
+/// The project that a body names as the parent of something new: whatever is wrong with it is 403, before
+/// the rest of the body is looked at.
+pub(crate) async fn parent_project<R: ProjectRight>(
+    db: &Db,
+    actor: &Actor,
+    id: Option<i64>,
+) -> Result<(Project, Standing), ApiError> {
+    match id {
+        Some(id) => project::<R>(db, actor, id).await.map_err(hide),
+        None => Err(ApiError::Forbidden),
+    }
+}
+
+/// The same for an environment.
+pub(crate) async fn parent_environment<R: EnvironmentRight>(
+    db: &Db,
+    actor: &Actor,
+    id: Option<i64>,
+) -> Result<(Environment, Standing), ApiError> {
+    match id {
+        Some(id) => environment_by_id::<R>(db, actor, id).await.map_err(hide),
+        None => Err(ApiError::Forbidden),
+    }
+}
+
+fn hide(error: ApiError) -> ApiError {
+    match error {
+        ApiError::NotFound(_) => ApiError::Forbidden,
+        other => other,
+    }
+}
+
 /// The environment with this client-side key, for a caller who has the right `R` in it.
 pub(crate) async fn environment<R: EnvironmentRight>(
     db: &Db,

@@ -6,7 +6,9 @@ mod permission;
 mod policy;
 mod right;
 
-pub(crate) use guard::{In, environment, environment_by_id, organisation, project};
+pub(crate) use guard::{
+    In, environment, environment_by_id, organisation, parent_environment, parent_project, project,
+};
 pub(crate) use permission::{
     Described, EnvironmentPermission, OrganisationPermission, Permission, ProjectPermission,
 };

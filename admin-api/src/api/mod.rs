@@ -1,7 +1,12 @@
 //! The resources, one folder each: `mod.rs` says what it is, `routes.rs` is thin, `model.rs` holds the
 //! types, `rules.rs` pure rules, `queries.sql` the statements.
 
+pub(crate) mod account;
+pub(crate) mod environment_keys;
 pub(crate) mod environments;
 pub(crate) mod identities;
 pub(crate) mod organisations;
 pub(crate) mod projects;
+pub(crate) mod sessions;
+pub(crate) mod setup;
+pub(crate) mod system;

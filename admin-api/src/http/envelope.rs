@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tracing::Instrument as _;
+use utoipa::openapi::RefOr;
 
 use super::reply::json_response;
 use crate::app::App;
@@ -22,15 +23,26 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub(crate) struct Envelope {
     app: App,
-    /// The `Allow` header by route.
-    allow: Arc<HashMap<String, HeaderValue>>,
+    /// By route.
+    facts: Arc<HashMap<String, Facts>>,
     routes: Arc<matchit::Router<()>>,
+}
+
+/// What the document says of one route.
+#[derive(Debug)]
+struct Facts {
+    /// The `Allow` header.
+    allow: HeaderValue,
+    /// It has a page for people.
+    html: bool,
+    /// Django REST framework does not answer it in Flagsmith: plain views have fewer headers.
+    plain: bool,
 }
 
 impl Envelope {
     /// From the document, which has every route.
     pub(crate) fn new(app: App, document: &utoipa::openapi::OpenApi) -> Self {
-        let mut allow = HashMap::new();
+        let mut facts = HashMap::new();
         let mut routes = matchit::Router::new();
         for (path, item) in &document.paths.paths {
             let mut methods = Vec::new();
@@ -47,15 +59,25 @@ impl Envelope {
                 }
             }
             methods.push("OPTIONS");
-            if let Ok(value) = HeaderValue::try_from(methods.join(", ")) {
-                allow.insert(path.clone(), value);
+            let html = item.get.as_ref().is_some_and(|get| {
+                get.responses
+                    .responses
+                    .values()
+                    .any(|response| match response {
+                        RefOr::T(response) => response.content.contains_key("text/html"),
+                        RefOr::Ref(_) => false,
+                    })
+            });
+            let plain = !path.starts_with("/api/");
+            if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
+                facts.insert(path.clone(), Facts { allow, html, plain });
             }
             // Two spellings of one route would only cost a redirect.
             let _duplicate = routes.insert(path.clone(), ());
         }
         Self {
             app,
-            allow: Arc::new(allow),
+            facts: Arc::new(facts),
             routes: Arc::new(routes),
         }
     }
@@ -79,11 +101,12 @@ pub(crate) async fn envelope(
         });
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let allow = matched
+    let facts = matched
         .as_ref()
-        .and_then(|matched| envelope.allow.get(matched.as_str()));
+        .and_then(|matched| envelope.facts.get(matched.as_str()));
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, path);
-    let mut response = if allow.is_some() && !accepts_json(request.headers()) {
+    let strict = facts.is_some_and(|facts| !facts.html && !facts.plain);
+    let mut response = if strict && !accepts_json(request.headers()) {
         let body = serde_json::json!({"detail": "Could not satisfy the request Accept header."});
         json_response(StatusCode::NOT_ACCEPTABLE, &body)
     } else if matched.is_none()
@@ -99,7 +122,7 @@ pub(crate) async fn envelope(
         response = json_response(StatusCode::METHOD_NOT_ALLOWED, &body);
     }
     if method == Method::OPTIONS
-        && allow.is_some()
+        && facts.is_some()
         && response.status() == StatusCode::METHOD_NOT_ALLOWED
     {
         let body = serde_json::json!({
@@ -113,7 +136,11 @@ pub(crate) async fn envelope(
     span.in_scope(|| tracing::info!(status, "answered"));
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    decorate(headers, allow, status == 301);
+    decorate(
+        headers,
+        facts.filter(|facts| !facts.plain).map(|facts| &facts.allow),
+        status == 301,
+    );
     response
 }
 

@@ -15,10 +15,10 @@ mod reply;
 pub(crate) mod throttle;
 mod time;
 
-pub(crate) use actor::Actor;
+pub(crate) use actor::{Actor, token_sha256};
 pub(crate) use body::{Body, Fields, Mode};
 pub(crate) use cors::cors;
-pub(crate) use envelope::{Envelope, envelope, not_found};
+pub(crate) use envelope::{Envelope, FLAGSMITH_VERSION, envelope, not_found};
 pub(crate) use error::{ApiError, FieldErrors};
 pub(crate) use field::{Bool, Choice, Email, Field, Float, Id, Int, Text, Timestamp};
 pub(crate) use openapi::document;

@@ -21,6 +21,7 @@ mod push;
 mod reconcile;
 mod targets;
 
+pub(crate) use assemble::{Assembled, assemble};
 pub(crate) use deliver::Deliver;
 pub use mounted::Mounted;
 pub(crate) use mounted::MountedSlot;

@@ -3,5 +3,5 @@
 mod model;
 mod routes;
 
-pub(crate) use model::Project;
+pub(crate) use model::{Project, ProjectOut};
 pub(crate) use routes::routes;

@@ -42,3 +42,10 @@ where id = :id;
 
 --! delete (id)
 delete from project where id = :id;
+
+--! environments (id)
+select environment.*, project.organisation_id
+from environment
+join project on project.id = environment.project_id
+where environment.project_id = :id
+order by environment.id;

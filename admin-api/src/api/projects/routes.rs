@@ -12,6 +12,7 @@ use crate::access::{
     self, Admin, CreateProject, Described, In, Member, MyPermissions, Permission as _,
     ProjectPermission, ViewProject,
 };
+use crate::api::environments::{Environment, EnvironmentOut};
 use crate::app::App;
 use crate::http::{Actor, ApiError, Body, Created, FieldErrors, Id, Mode, NoContent, Reply};
 use crate::sql::api::projects as sql;
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_by_uuid))
         .routes(routes!(get, update, partial_update, delete))
         .routes(routes!(my_permissions))
+        .routes(routes!(environments))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -203,6 +205,23 @@ async fn permissions(_actor: Actor) -> Reply<Vec<Described>> {
     security(("token" = [])))]
 async fn my_permissions(project: In<Project, Member>) -> Reply<MyPermissions> {
     Reply(project.standing.into())
+}
+
+/// The project's environments.
+#[utoipa::path(get, path = "/api/v1/projects/{project_pk}/environments/",
+    operation_id = "projects_environments_retrieve", tag = "Projects",
+    params(("project_pk" = i64, Path)), responses((status = 200, body = [EnvironmentOut])),
+    security(("token" = [])))]
+async fn environments(
+    State(app): State<App>,
+    project: In<Project, ViewProject>,
+) -> Result<Reply<Vec<EnvironmentOut>>, ApiError> {
+    let environments: Vec<Environment> = app
+        .db()
+        .await?
+        .all(sql::ENVIRONMENTS, [&project.it.id])
+        .await?;
+    Ok(Reply(environments.into_iter().map(Into::into).collect()))
 }
 
 async fn save(tx: &Write<'_>, project: &Project) -> Result<(), ApiError> {
