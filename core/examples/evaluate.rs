@@ -3,6 +3,11 @@
 //!
 //! `cargo run -p yardarm-core --example evaluate < contexts.jsonl`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own, not the core"
+)]
+
 use std::io::{self, BufRead as _, Write as _};
 
 use yardarm_core::engine::{self, Context};

@@ -9,6 +9,7 @@ pub mod ascii_json;
 mod compile;
 pub mod document;
 mod fragments;
+mod inspect;
 mod layout;
 mod mapping;
 mod overrides;
@@ -18,6 +19,7 @@ mod view;
 
 pub use crate::engine::{Identity, Trait, TraitValue};
 pub use compile::compile;
+pub use inspect::inspect;
 pub use mapping::context;
 pub use overrides::OverrideBucket;
 pub use package::{Package, PackageError, PackageMeta};

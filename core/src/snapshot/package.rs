@@ -120,7 +120,7 @@ impl Package {
                 gone: snapshot.settings().gone,
                 server_keys: snapshot
                     .server_keys()
-                    .map(|hash| hex::encode(hash))
+                    .map(|(hash, ..)| hex::encode(hash))
                     .collect(),
                 override_buckets: self.buckets(),
             },

@@ -140,9 +140,19 @@ impl Snapshot {
         flags & server_key::ACTIVE != 0 && !has_expired
     }
 
-    /// SHA-256 of every server-side key, also revoked ones.
-    pub(super) fn server_keys(&self) -> impl Iterator<Item = &[u8; 32]> {
-        self.server_key_records().iter().map(hash_of)
+    /// Every server-side key: its SHA-256, whether it has not been revoked, and when it expires.
+    pub(super) fn server_keys(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&[u8; 32], bool, Option<Timestamp>)> {
+        self.server_key_records().iter().map(|record| {
+            let flags = u32_at(record, server_key::FLAGS);
+            let expires_at = Timestamp(i64_at(record, server_key::EXPIRES_AT));
+            (
+                hash_of(record),
+                flags & server_key::ACTIVE != 0,
+                (flags & server_key::EXPIRES != 0).then_some(expires_at),
+            )
+        })
     }
 
     /// The whole body of `GET /flags/` and its quoted entity tag, prepared.
