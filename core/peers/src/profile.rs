@@ -27,6 +27,41 @@ impl Profile {
         })
     }
 
+    /// The same with so many identities that override a feature each, the one that asks among them.
+    pub fn with_overrides(&self, count: usize) -> Self {
+        let mut document = self.document.clone();
+        let states = document["feature_states"].as_array().cloned().unwrap_or_default();
+        let overrides: Vec<Value> = states
+            .iter()
+            .cycle()
+            .take(count)
+            .enumerate()
+            .map(|(number, state)| {
+                let identifier = match number {
+                    0 => self.identifier.clone(),
+                    _ => format!("user-{number:06}-of-many"),
+                };
+                let mut state = state.clone();
+                state["feature_state_value"] = format!("override-{number}").into();
+                state["multivariate_feature_state_values"] = Value::Array(Vec::new());
+                serde_json::json!({
+                    "identifier": identifier, "environment_api_key": document["api_key"],
+                    "created_date": "2026-01-01T00:00:00.000000+00:00",
+                    "identity_features": [state], "identity_traits": [],
+                    "identity_uuid": "00000000-0003-4000-8000-000000000003", "django_id": number,
+                    "dashboard_alias": null,
+                    "composite_key": format!("{}_{identifier}", document["api_key"]),
+                })
+            })
+            .collect();
+        document["identity_overrides"] = Value::Array(overrides);
+        Self {
+            document,
+            identifier: self.identifier.clone(),
+            traits: self.traits.clone(),
+        }
+    }
+
     /// The traits as a host hands them over.
     pub fn traits(&self) -> Vec<Trait<'_>> {
         let entries = self.traits.iter();

@@ -21,7 +21,6 @@ pub struct Tasks<'a> {
     traits: Vec<Trait<'a>>,
     package: Package,
     snapshot: Snapshot,
-    bucket: Option<OverrideBucket>,
     cold: Bytes,
     their_context: EngineEvaluationContext,
     their_traits: Vec<TheirTrait>,
@@ -62,20 +61,29 @@ pub fn publication(document: &serde_json::Value) -> Publication {
 impl<'a> Tasks<'a> {
     /// Compiles a profile for both engines.
     pub fn new(profile: &'a Profile) -> Self {
+        Self::with_their_document(profile, profile.document.clone())
+    }
+
+    /// Compiles a profile for Yardarm's engine only: the other one is given an empty environment.
+    pub fn without_peer(profile: &'a Profile) -> Self {
+        let mut document = profile.document.clone();
+        for list in ["feature_states", "identity_overrides"] {
+            document[list] = json!([]);
+        }
+        document["project"]["segments"] = json!([]);
+        Self::with_their_document(profile, document)
+    }
+
+    fn with_their_document(profile: &'a Profile, their_document: serde_json::Value) -> Self {
         let (package, _) = compile(&publication(&profile.document));
         let cold = package.snapshot();
         let snapshot = Snapshot::open(cold.clone()).expect("just compiled");
-        let bucket = snapshot
-            .override_bucket(&profile.identifier)
-            .and_then(|bucket| package.override_bucket(bucket))
-            .map(OverrideBucket::new);
-        let environment = build_environment_struct(profile.document.clone());
+        let environment = build_environment_struct(their_document);
         Self {
             profile,
             traits: profile.traits(),
             cold,
             snapshot,
-            bucket,
             package,
             their_context: environment_to_context(environment),
             their_traits: profile
@@ -119,8 +127,12 @@ impl<'a> Tasks<'a> {
             hash_key: None,
             traits: black_box(&self.traits),
         };
+        let bucket = snapshot
+            .override_bucket(identity.identifier)
+            .and_then(|bucket| self.package.override_bucket(bucket))
+            .map(OverrideBucket::new);
         let mut out = Vec::new();
-        snapshot.write_identity_flags(Side::Client, &identity, self.bucket.as_ref(), &mut out);
+        snapshot.write_identity_flags(Side::Client, &identity, bucket.as_ref(), &mut out);
         black_box(out).len()
     }
 

@@ -1,6 +1,10 @@
 //! The core's tests from outside, in one binary.
 
-#![expect(clippy::disallowed_methods, reason = "tests read files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests read files and say when they skip"
+)]
 
 mod edge_robust;
 mod edge_tables;
