@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod app;
+pub mod background;
 pub mod config;
 pub mod edge_host;
 pub mod http;

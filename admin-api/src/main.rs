@@ -4,8 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use yardarm::app::{App, Clock, Random};
-use yardarm::config::{Database, Logging, Opened, Server};
-use yardarm::router;
+use yardarm::background::Background;
+use yardarm::config::{Database, Logging, Opened, Operation, Server};
+use yardarm::store::Pool;
+use yardarm::telemetry::Metrics;
+use yardarm::{jobs, publish, router};
 
 /// Feature flags and remote config that speak Flagsmith's protocol.
 #[derive(Debug, Parser)]
@@ -17,14 +20,19 @@ struct Arguments {
     logging: Logging,
     #[command(flatten)]
     server: Server,
+    #[command(flatten)]
+    operation: Operation,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-#[derive(Clone, Debug, Subcommand)]
+/// Without one, it both serves and works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 enum Command {
-    /// Answers HTTP requests.
+    /// Answers HTTP requests only; some other process has to work.
     Serve,
+    /// Works only: publishes to the edges.
+    Work,
     /// Brings the database to this program's version and ends.
     Migrate,
     /// Prints the OpenAPI document.
@@ -53,7 +61,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Opened { pool, private } = arguments.database.open(clock.clone()).await?;
     let outcome = match arguments.command {
         Some(Command::Migrate) => Ok(()),
-        _ => serve(&arguments.server, App::new(pool, clock, Random::system())).await,
+        _ => operate(&arguments, &pool).await,
     };
     if let Some(private) = private {
         private.stop().await;
@@ -61,10 +69,45 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     outcome
 }
 
-async fn serve(server: &Server, app: App) -> anyhow::Result<()> {
+/// Serves, works, or both, until told to stop.
+async fn operate(arguments: &Arguments, pool: &Pool) -> anyhow::Result<()> {
+    let Arguments {
+        database,
+        server,
+        operation,
+        command,
+        ..
+    } = arguments;
+    let metrics = Metrics::new();
+    let settings = publish::Settings {
+        reconcile_every: operation.reconcile_every(),
+    };
+    let background = Background::new(pool, settings, metrics.clone())?;
+    if *command != Some(Command::Serve) {
+        background.work(jobs::Settings::default()).await?;
+    }
+    if *command == Some(Command::Work) {
+        let background = background.listen();
+        tracing::info!("working");
+        stopped().await;
+        background.stop().await;
+        return Ok(());
+    }
+    let edge = background
+        .mount(&operation.edge_folder(&database.data_dir))
+        .await?;
+    let background = background.listen();
+    let app = App::new(pool.clone(), Clock::system(), Random::system());
+    let router = router::whole(app, &edge, metrics, operation.metrics_token.as_deref());
+    let outcome = serve(server, router).await;
+    background.stop().await;
+    outcome
+}
+
+async fn serve(server: &Server, router: axum::Router) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(server.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let service = router::router(app).into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
     axum::serve(listener, service)
         .with_graceful_shutdown(stopped())
         .await?;

@@ -4,15 +4,19 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use yardarm_edge::Edge;
 
 use crate::api;
 use crate::app::App;
+use crate::edge_host::PostgresIdentities;
 use crate::http::{Envelope, cors, document, envelope, not_found};
+use crate::telemetry::{self, Metrics};
 
 /// Every route with its documentation; the paths stand in full at their handlers.
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(document())
         .merge(api::account::routes())
+        .merge(api::edge_targets::routes())
         .merge(api::environment_keys::routes())
         .merge(api::environments::routes())
         .merge(api::identities::routes())
@@ -37,4 +41,19 @@ pub fn router(app: App) -> Router {
         .with_state(app)
         .layer(from_fn_with_state(around, envelope))
         .layer(from_fn(cors))
+}
+
+/// All that a process answers: the admin API, the SDK API of its own edge, and its metrics, which may
+/// want a bearer token.
+pub fn whole(
+    app: App,
+    edge: &Edge<PostgresIdentities>,
+    metrics: Metrics,
+    metrics_token: Option<&str>,
+) -> Router {
+    let page = telemetry::page(app.pool().clone(), metrics.clone(), metrics_token);
+    router(app)
+        .merge(page)
+        .merge(yardarm_edge::router(edge))
+        .layer(from_fn_with_state(metrics, telemetry::watch))
 }

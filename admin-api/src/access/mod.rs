@@ -5,6 +5,7 @@ mod guard;
 mod permission;
 mod policy;
 mod right;
+mod superuser;
 
 pub(crate) use guard::{
     In, environment, environment_by_id, organisation, parent_environment, parent_project, project,
@@ -14,3 +15,4 @@ pub(crate) use permission::{
 };
 pub(crate) use policy::{MyPermissions, Role, Standing};
 pub(crate) use right::*;
+pub(crate) use superuser::Superuser;

@@ -2,6 +2,7 @@
 //! types, `rules.rs` pure rules, `queries.sql` the statements.
 
 pub(crate) mod account;
+pub(crate) mod edge_targets;
 pub(crate) mod environment_keys;
 pub(crate) mod environments;
 pub(crate) mod identities;

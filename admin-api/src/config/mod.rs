@@ -2,8 +2,10 @@
 
 mod database;
 mod logging;
+mod operation;
 mod server;
 
 pub use database::{Database, Opened};
 pub use logging::{LogFormat, Logging};
+pub use operation::Operation;
 pub use server::Server;

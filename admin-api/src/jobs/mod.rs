@@ -44,7 +44,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
 
     /// How long to wait after the given number of failures in a row (at least 1).
     fn backoff(attempts: u32) -> Duration {
-        backoff(attempts, Duration::from_secs(300))
+        backoff(attempts, Duration::from_mins(5))
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn backoff_doubles_from_a_second_to_its_cap() {
-        let cap = Duration::from_secs(300);
+        let cap = Duration::from_mins(5);
         let seconds: Vec<u64> = (0..12).map(|n| backoff(n, cap).as_secs()).collect();
         assert_eq!(seconds, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(backoff(u32::MAX, cap), cap);

@@ -11,8 +11,10 @@ use rustls::crypto::ring;
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long a whole exchange may take: a package may be some megabytes.
+/// How long a whole exchange may take, and how much longer for each byte of the body at 1 MB/s: a
+/// package with a hundred thousand identity overrides has a hundred megabytes.
 const EXCHANGE: Duration = Duration::from_secs(15);
+const EACH_BYTE: Duration = Duration::from_micros(1);
 /// How much of an answer is read; a list of a hundred thousand environments fits.
 const ANSWER: usize = 32 << 20;
 
@@ -38,7 +40,6 @@ impl OperatorClient {
             .user_agent(concat!("yardarm/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(EXCHANGE)
             .build()
             .context("cannot build the HTTP client")?;
         Ok(Self(client))
@@ -49,7 +50,9 @@ impl OperatorClient {
         &self,
         request: http::Request<bytes::Bytes>,
     ) -> anyhow::Result<Answer> {
-        let request = reqwest::Request::try_from(request)?;
+        let length = u32::try_from(request.body().len()).unwrap_or(u32::MAX);
+        let mut request = reqwest::Request::try_from(request)?;
+        *request.timeout_mut() = Some(EXCHANGE + EACH_BYTE * length);
         // The text of the error names the URL, which the log has beside it anyway.
         let mut answer = self
             .0

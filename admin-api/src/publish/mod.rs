@@ -22,7 +22,6 @@ mod reconcile;
 mod targets;
 
 pub(crate) use assemble::{Assembled, assemble};
-pub(crate) use deliver::Deliver;
 pub use mounted::Mounted;
 pub(crate) use mounted::MountedSlot;
 pub(crate) use outbox::changed_keys;

@@ -22,6 +22,7 @@ use super::targets::Wanted;
 use crate::jobs::{Heard, PUBLICATION};
 use crate::sql::publish as sql;
 use crate::store::{Pool, Queries as _};
+use crate::telemetry::Metrics;
 
 /// How long an answer to a change waits for this process to serve it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,16 +40,18 @@ struct Inner {
     pool: Pool,
     packages: Arc<Packages>,
     store: SnapshotStore,
+    metrics: Metrics,
 }
 
 impl Mounted {
     /// Feeds `store`. From now on changes made through `pool` wait for it, for two seconds at most.
-    pub fn new(publisher: &Publisher, store: SnapshotStore) -> Self {
+    pub fn new(publisher: &Publisher, store: SnapshotStore, metrics: Metrics) -> Self {
         let pool = publisher.pool().clone();
         let inner = Inner {
             pool,
             packages: Arc::clone(publisher.packages()),
             store,
+            metrics,
         };
         let mounted = Self(Arc::new(inner));
         mounted.0.pool.mounted().fill(&mounted);
@@ -96,6 +99,7 @@ impl Mounted {
             // One that fails keeps no other from being served.
             outcome = outcome.and(served);
         }
+        self.0.metrics.set_mounted(self.0.store.len());
         outcome
     }
 

@@ -23,7 +23,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            reconcile_every: Duration::from_secs(60),
+            reconcile_every: Duration::from_mins(1),
         }
     }
 }

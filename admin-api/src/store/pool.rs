@@ -34,23 +34,24 @@ impl Pool {
         if config.get_application_name().is_none() {
             config.application_name("yardarm");
         }
-        let manager = Manager::from_config(
-            config.clone(),
-            NoTls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let inner = deadpool_postgres::Pool::builder(manager)
-            .max_size(size)
-            .wait_timeout(Some(std::time::Duration::from_secs(10)))
-            .runtime(Runtime::Tokio1)
-            .build()?;
+        let inner = connections(&config, size)?;
         Ok(Self {
             inner,
             config,
             clock,
             mounted: MountedSlot::default(),
+        })
+    }
+
+    /// Another pool to the same database, so that what uses it never waits for what uses this one.
+    ///
+    /// # Errors
+    /// Never in practice: the URL has been read.
+    pub(crate) fn aside(&self, size: usize) -> anyhow::Result<Self> {
+        let inner = connections(&self.config, size)?;
+        Ok(Self {
+            inner,
+            ..self.clone()
         })
     }
 
@@ -76,6 +77,22 @@ impl Pool {
     pub(crate) fn mounted(&self) -> &MountedSlot {
         &self.mounted
     }
+}
+
+fn connections(config: &Config, size: usize) -> anyhow::Result<deadpool_postgres::Pool> {
+    let manager = Manager::from_config(
+        config.clone(),
+        NoTls,
+        ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
+    let pool = deadpool_postgres::Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(std::time::Duration::from_secs(10)))
+        .runtime(Runtime::Tokio1)
+        .build()?;
+    Ok(pool)
 }
 
 /// A connection: read through `Queries`, change through `write`.

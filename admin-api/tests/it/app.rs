@@ -63,7 +63,7 @@ fn template() -> String {
     format!("template_{}", std::process::id())
 }
 
-async fn connect(url: &str) -> tokio_postgres::Client {
+pub(crate) async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
         .unwrap();
@@ -236,14 +236,19 @@ impl TestApp {
 
     /// Sends any request.
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        Reply {
-            status: parts.status,
-            headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        send(&self.router, request).await
+    }
+}
+
+/// Has a router answer a request.
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Reply {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Reply {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
     }
 }
 
@@ -257,6 +262,12 @@ pub(crate) struct Person {
 }
 
 impl Person {
+    /// The same person, at another server on the same database.
+    pub(crate) fn at(mut self, router: &Router) -> Self {
+        self.app.router = router.clone();
+        self
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.request(Method::GET, path, None).await
     }

@@ -6,8 +6,6 @@
     reason = "tests read files and say when they skip"
 )]
 
-mod edge_recorded;
-mod edge_recorded_world;
 mod edge_robust;
 mod edge_tables;
 mod engine_conformance;

@@ -1,0 +1,122 @@
+//! What a process does besides answering requests: listens to the database, runs jobs, keeps its own
+//! edge up to date. All of it ends together.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use yardarm_edge::{Edge, SnapshotStore};
+
+use crate::edge_host::{self, PostgresIdentities};
+use crate::jobs::{self, Listener, Runner};
+use crate::publish::{self, Mounted, Publisher};
+use crate::store::Pool;
+use crate::telemetry::Metrics;
+
+/// Connections for all of this, apart from those that answer requests: these wait for publication
+/// while they hold one of theirs.
+const CONNECTIONS: usize = 8;
+/// How long a start waits for the mounted edge to have everything.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// The work of a process. Ends with [`Background::stop`].
+#[derive(Debug)]
+pub struct Background {
+    requests: Pool,
+    pool: Pool,
+    listener: Listener,
+    publisher: Publisher,
+    metrics: Metrics,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Background {
+    /// Prepares work on the database behind `pool`; nothing runs yet.
+    ///
+    /// # Errors
+    /// When the machine cannot do TLS.
+    pub fn new(
+        requests: &Pool,
+        settings: publish::Settings,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        let pool = requests.aside(CONNECTIONS)?;
+        Ok(Self {
+            requests: requests.clone(),
+            listener: Listener::new(pool.config().clone()),
+            publisher: Publisher::new(pool.clone(), settings, metrics.clone())?,
+            pool,
+            metrics,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Runs jobs, and has every target brought up to date.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn work(&self, settings: jobs::Settings) -> anyhow::Result<()> {
+        self.publisher.reconcile_all().await?;
+        let runner = self
+            .publisher
+            .register(Runner::new(self.pool.clone(), settings));
+        self.tasks
+            .spawn(runner.run(self.listener.subscribe(), self.stop.clone()));
+        Ok(())
+    }
+
+    /// An edge of this process's own, which keeps its snapshots in a folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn mount(&self, folder: &Path) -> anyhow::Result<Edge<PostgresIdentities>> {
+        let store = SnapshotStore::open(folder)
+            .with_context(|| format!("cannot keep snapshots in {}", folder.display()))?;
+        let mounted = Mounted::new(&self.publisher, store.clone(), self.metrics.clone());
+        match timeout(CATCH_UP, mounted.catch_up_everywhere()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "not everything is served yet");
+            }
+            Err(_elapsed) => tracing::info!("not everything is served yet: it goes on behind"),
+        }
+        self.tasks
+            .spawn(mounted.follow(self.listener.subscribe(), self.stop.clone()));
+        Ok(edge_host::edge(
+            store,
+            self.requests.clone(),
+            self.metrics.clone(),
+        ))
+    }
+
+    /// Begins to listen to the database; whoever is to hear it has to be there.
+    pub fn listen(self) -> Stoppable {
+        self.tasks.spawn(self.listener.run(self.stop.clone()));
+        self.tasks.close();
+        Stoppable {
+            stop: self.stop,
+            tasks: self.tasks,
+        }
+    }
+}
+
+/// Work that goes on until it is stopped.
+#[derive(Debug)]
+pub struct Stoppable {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stoppable {
+    /// Lets jobs finish, for some seconds, and gives back those that do not.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
