@@ -93,7 +93,7 @@ pub(super) fn read<'b>(headers: &HeaderMap, bytes: &'b Bytes) -> Result<Submissi
     {
         return Ok(submission);
     }
-    Ok(check(&body::parse(media, bytes)?)?)
+    Ok(check(&body::parse(media, headers, bytes)?)?)
 }
 
 #[derive(serde::Deserialize)]

@@ -97,6 +97,7 @@ fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
         "ser.x",
         "application/json",
         "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
         "*/*",
         "text/html;q=x,,",
         "*",
