@@ -3,9 +3,24 @@
 //! The object's side is [`crate::objects::environments`].
 
 use serde::{Deserialize, Serialize};
-use worker::{Env, Method, Request, RequestInit, Response};
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use worker::Env;
+use worker::js_sys::futures::JsFuture;
+use worker::js_sys::{Promise, Reflect, Uint8Array};
 use yardarm_core::edge::{Held, Unavailable};
 use yardarm_core::snapshot::PackageMeta;
+
+#[wasm_bindgen(module = "/src/glue.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = callObject)]
+    fn glue_call_object(
+        namespace: &JsValue,
+        name: &str,
+        path: &str,
+        body: Option<Uint8Array>,
+    ) -> Promise;
+}
 
 /// Name of the binding in `wrangler.toml`.
 const BINDING: &str = "ENVIRONMENTS";
@@ -104,43 +119,23 @@ impl Environments<'_> {
     }
 
     async fn call(&self, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, Unavailable> {
-        let answer = self.try_call(path, body).await;
+        let answer = call_object(self.0, BINDING, NAME, path, body).await;
         answer.map_err(|error| Unavailable(format!("environments object {path}: {error}")))
     }
-
-    async fn try_call(&self, path: &str, body: Option<&[u8]>) -> worker::Result<Vec<u8>> {
-        let stub = self.0.durable_object(BINDING)?.get_by_name(NAME)?;
-        let response = stub
-            .fetch_with_request(internal_request(path, body)?)
-            .await?;
-        read_internal(response).await
-    }
 }
 
-/// A request to one of our own objects: POST with a body, GET without.
-pub(crate) fn internal_request(path: &str, body: Option<&[u8]>) -> worker::Result<Request> {
-    let url = format!("https://object{path}");
-    let mut init = RequestInit::new();
-    if let Some(body) = body {
-        init.with_method(Method::Post);
-        init.with_body(Some(worker::js_sys::Uint8Array::from(body).into()));
-    }
-    Request::new_with_init(&url, &init)
-}
-
-/// The body of an object's answer; anything but 200 is an error with the body as its text.
-pub(crate) async fn read_internal(mut response: Response) -> worker::Result<Vec<u8>> {
-    let status = response.status_code();
-    let body = match response.body() {
-        worker::ResponseBody::Empty => Vec::new(),
-        _ => response.bytes().await?,
-    };
-    if status == 200 {
-        Ok(body)
-    } else {
-        let text = String::from_utf8_lossy(&body);
-        Err(worker::Error::RustError(format!("{status}: {text}")))
-    }
+/// Calls one of our own objects: with a body POST, without GET. Anything but 200 is an error.
+pub(crate) async fn call_object(
+    env: &Env,
+    binding: &str,
+    name: &str,
+    path: &str,
+    body: Option<&[u8]>,
+) -> worker::Result<Vec<u8>> {
+    let namespace = Reflect::get(env, &JsValue::from_str(binding))?;
+    let answer = glue_call_object(&namespace, name, path, body.map(Uint8Array::from));
+    let bytes: Uint8Array = JsFuture::from(answer).await?.unchecked_into();
+    Ok(bytes.to_vec())
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unavailable> {

@@ -1,9 +1,10 @@
 //! The core's ports, lent to one request.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use worker::{Context, Date, Env};
+use worker::{Context, Env, console_error, js_sys};
 use yardarm_core::edge::{
     ChangeError, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
 };
@@ -29,16 +30,24 @@ pub(crate) struct WorkerHost {
     config: Rc<Config>,
     /// When the request arrived; the platform's clock stands still while code runs.
     now: Timestamp,
+    /// The snapshot this request is answered from.
+    served: RefCell<Option<Snapshot>>,
 }
 
 impl WorkerHost {
     pub(crate) fn new(env: Env, context: Context) -> Self {
         Self {
             config: Config::of(&env),
-            now: Timestamp::from_millis(i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX)),
+            now: Timestamp::from_millis(now_millis()),
+            served: RefCell::new(None),
             env,
             context,
         }
+    }
+
+    /// The snapshot this request was answered from.
+    pub(crate) fn served(&self) -> Option<Snapshot> {
+        self.served.borrow().clone()
     }
 
     fn snapshots(&self) -> Snapshots<'_> {
@@ -71,11 +80,13 @@ impl Host for WorkerHost {
     }
 
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
-        self.snapshots().find(key).await
+        let found = reported(self.snapshots().find(key).await)?;
+        self.served.borrow_mut().clone_from(&found);
+        Ok(found)
     }
 
     async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
-        self.snapshots().part(snapshot, Part::Document).await
+        reported(self.snapshots().part(snapshot, Part::Document).await)
     }
 
     async fn override_bucket(
@@ -83,9 +94,8 @@ impl Host for WorkerHost {
         snapshot: &Snapshot,
         bucket: u32,
     ) -> Result<Option<Bytes>, Unavailable> {
-        self.snapshots()
-            .part(snapshot, Part::Overrides(bucket))
-            .await
+        let part = Part::Overrides(bucket);
+        reported(self.snapshots().part(snapshot, part).await)
     }
 
     async fn identity(
@@ -94,7 +104,8 @@ impl Host for WorkerHost {
         identifier: &str,
     ) -> Result<Option<IdentityRecord>, Unavailable> {
         let environment = snapshot.environment_key();
-        Identities(&self.env).read(environment, identifier).await
+        let identities = Identities(&self.env);
+        reported(identities.read(environment, identifier).await)
     }
 
     async fn change_identity(
@@ -104,16 +115,29 @@ impl Host for WorkerHost {
         change: &TraitChange,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
         let environment = snapshot.environment_key();
-        Identities(&self.env)
-            .change(environment, identifier, change)
-            .await
+        let identities = Identities(&self.env);
+        reported(identities.change(environment, identifier, change).await)
     }
 
     async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
-        self.snapshots().install(package).await
+        reported(self.snapshots().install(package).await)
     }
 
     async fn held(&self) -> Result<Vec<Held>, Unavailable> {
-        Environments(&self.env).held().await
+        reported(Environments(&self.env).held().await)
     }
+}
+
+/// Logs why a store did not answer; the core only tells the client to try again.
+fn reported<T>(answer: Result<T, Unavailable>) -> Result<T, Unavailable> {
+    answer.inspect_err(|error| console_error!("{error}"))
+}
+
+/// Milliseconds since the epoch.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "JavaScript counts whole milliseconds in a float; they fit for 285,000 years"
+)]
+fn now_millis() -> i64 {
+    js_sys::Date::now() as i64
 }

@@ -6,7 +6,7 @@
 use worker::Env;
 use yardarm_core::edge::{ChangeError, IdentityRecord, TraitChange, Unavailable};
 
-use crate::environments::{decode, encode, internal_request, read_internal};
+use crate::environments::{call_object, decode, encode};
 
 /// Name of the binding in `wrangler.toml`.
 const BINDING: &str = "IDENTITIES";
@@ -41,21 +41,9 @@ impl Identities<'_> {
         identifier: &str,
         body: Option<&[u8]>,
     ) -> Result<Vec<u8>, Unavailable> {
-        let answer = self.try_call(environment, identifier, body).await;
-        answer.map_err(|error| Unavailable(format!("identity object: {error}")))
-    }
-
-    async fn try_call(
-        &self,
-        environment: &str,
-        identifier: &str,
-        body: Option<&[u8]>,
-    ) -> worker::Result<Vec<u8>> {
+        // The length keeps a key and an identifier from running into each other.
         let name = format!("{}/{environment}/{identifier}", environment.len());
-        let stub = self.0.durable_object(BINDING)?.get_by_name(&name)?;
-        let response = stub
-            .fetch_with_request(internal_request("/", body)?)
-            .await?;
-        read_internal(response).await
+        let answer = call_object(self.0, BINDING, &name, "/", body).await;
+        answer.map_err(|error| Unavailable(format!("identity object: {error}")))
     }
 }

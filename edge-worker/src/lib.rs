@@ -21,17 +21,21 @@ mod store;
 mod usage;
 mod wire;
 
-use worker::{Context, Env, Request, Response, event};
+use worker::{Context, Env, event, web_sys};
 use yardarm_core::edge;
 
 /// Answers one request.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    let Some(request) = wire::read(request).await? else {
+async fn fetch(
+    request: wire::Incoming,
+    env: Env,
+    context: Context,
+) -> worker::Result<web_sys::Response> {
+    let Some(request) = request.read().await? else {
         return wire::bad_request();
     };
     let host = host::WorkerHost::new(env, context);
     let outcome = edge::handle(&host, request).await;
     usage::record(&outcome.effects);
-    wire::write(outcome.reply)
+    wire::write(&outcome.reply, host.served().as_ref())
 }

@@ -1,89 +1,263 @@
 //! Requests and replies between the platform's form and the core's.
 //!
-//! Only what the core reads is converted: the general conversions of the `worker` crate copy every
-//! header and wrap bodies in streams, which costs more than the answer.
+//! Crossing between Rust and JavaScript costs more than most answers, so only what the core reads
+//! is taken from a request, in one string, and what a reply has in common with others is made once:
+//! a head (status and headers) and a prepared body are kept as JavaScript values and used again
+//! (docs/adr/0003-worker-entry.md).
+
+use std::cell::RefCell;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
-use worker::{Method, ResponseBuilder};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use worker::js_sys::Uint8Array;
+use worker::js_sys::futures::JsFuture;
+use worker::{FromRequest, web_sys};
+use yardarm_core::edge::{READ_HEADERS, read_headers};
+use yardarm_core::snapshot::Snapshot;
 
-/// Headers the core reads.
-const READ_HEADERS: [&str; 0] = [];
+#[wasm_bindgen(module = "/src/glue.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = nameHeaders)]
+    fn name_headers(joined: &str);
+    #[wasm_bindgen(js_name = requestLine)]
+    fn request_line(request: &web_sys::Request) -> String;
+    fn headers(request: &web_sys::Request, wanted: u32) -> String;
+    #[wasm_bindgen(js_name = responseHead, catch)]
+    fn response_head(status: u16, lines: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch)]
+    fn respond(body: Option<&Uint8Array>, head: &JsValue) -> Result<web_sys::Response, JsValue>;
+    #[wasm_bindgen(js_name = respondWithCopy, catch)]
+    fn respond_with_copy(body: &[u8], head: &JsValue) -> Result<web_sys::Response, JsValue>;
+}
 
-/// The request as the core takes it; `None` if its target is none.
-pub(crate) async fn read(mut from: worker::Request) -> worker::Result<Option<Request<Bytes>>> {
-    let url = from.inner().url();
-    let Ok(target) = Uri::try_from(target(&url)) else {
-        return Ok(None);
-    };
-    let method = from.method();
-    let body = match method {
-        Method::Get | Method::Head | Method::Options => Bytes::new(),
-        _ => Bytes::from(from.bytes().await?),
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = http_method(&method);
-    *request.uri_mut() = target;
-    for name in READ_HEADERS {
-        if let Some(value) = from.headers().get(name)?
-            && let Ok(value) = HeaderValue::try_from(value)
+/// Heads kept; a deployment has a handful for each environment it is asked for.
+const MAX_HEADS: usize = 64;
+/// Prepared bodies kept; each keeps its snapshot in memory.
+const MAX_BODIES: usize = 16;
+/// Largest snapshot of which bodies are kept, in bytes.
+const MAX_KEPT_SNAPSHOT: usize = 2 << 20;
+
+thread_local! {
+    static NAMED: () = name_headers(&READ_HEADERS.each_ref().map(HeaderName::as_str).join("\n"));
+    static HEADS: RefCell<Vec<Head>> = const { RefCell::new(Vec::new()) };
+    static BODIES: RefCell<Vec<Body>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A status and headers as JavaScript has them.
+struct Head {
+    status: u16,
+    lines: String,
+    made: JsValue,
+}
+
+/// A body that stands ready in a snapshot, as JavaScript has it.
+struct Body {
+    /// Keeps the bytes where they are, so that an address says what is there.
+    snapshot: Snapshot,
+    at: *const u8,
+    length: usize,
+    made: Uint8Array,
+}
+
+/// A request, not read yet.
+pub(crate) struct Incoming(web_sys::Request);
+
+impl FromRequest for Incoming {
+    fn from_raw(request: web_sys::Request) -> Result<Self, impl Into<Box<dyn std::error::Error>>> {
+        Ok::<_, worker::Error>(Self(request))
+    }
+}
+
+impl Incoming {
+    /// Reads it; `None` if its method or target is none.
+    pub(crate) async fn read(self) -> worker::Result<Option<Request<Bytes>>> {
+        let line = request_line(&self.0);
+        let Some((method, target)) = parse_line(&line) else {
+            return Ok(None);
+        };
+        let wanted = read_headers(&method, target.path());
+        let headers = parse_headers(&self.headers(wanted));
+        let body = match method {
+            Method::GET | Method::HEAD | Method::OPTIONS => Bytes::new(),
+            _ => {
+                let buffer = JsFuture::from(self.0.array_buffer()?).await?;
+                Bytes::from(Uint8Array::new(&buffer).to_vec())
+            }
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        Ok(Some(request))
+    }
+
+    fn headers(&self, wanted: &[HeaderName]) -> String {
+        NAMED.with(|()| ());
+        let bits = READ_HEADERS.iter().enumerate();
+        let mask = bits.fold(0, |mask, (bit, name)| {
+            mask | (u32::from(wanted.contains(name)) << bit)
+        });
+        headers(&self.0, mask)
+    }
+}
+
+/// Method, path and query of `METHOD absolute-url`.
+fn parse_line(line: &str) -> Option<(Method, Uri)> {
+    let (method, url) = line.split_once(' ')?;
+    let method = Method::from_bytes(method.as_bytes()).ok()?;
+    let (_, rest) = url.split_once("://")?;
+    let target = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    Some((method, Uri::try_from(target).ok()?))
+}
+
+/// Headers as `glue.js` writes them: a line for each of [`READ_HEADERS`], empty where there is none.
+fn parse_headers(lines: &str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(READ_HEADERS.len());
+    for (name, line) in READ_HEADERS.iter().zip(lines.split('\n')) {
+        if let Some(value) = line.strip_prefix(':')
+            && let Ok(value) = HeaderValue::from_str(value)
         {
-            request.headers_mut().insert(name, value);
+            headers.insert(name, value);
         }
     }
-    Ok(Some(request))
+    headers
 }
 
-/// Path and query of an absolute URL.
-fn target(url: &str) -> &str {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let rest = url.get(after_scheme..).unwrap_or_default();
-    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+/// The reply as the platform takes it; `snapshot` is the one it was made from, if any.
+pub(crate) fn write(
+    reply: &Response<Bytes>,
+    snapshot: Option<&Snapshot>,
+) -> worker::Result<web_sys::Response> {
+    let head = head(reply.status().as_u16(), format_headers(reply.headers()))?;
+    let body = reply.body();
+    if body.is_empty() {
+        return Ok(respond(None, &head)?);
+    }
+    Ok(
+        match snapshot.and_then(|snapshot| prepared(snapshot, body)) {
+            Some(body) => respond(Some(&body), &head)?,
+            None => respond_with_copy(body, &head)?,
+        },
+    )
 }
 
-fn http_method(method: &Method) -> http::Method {
-    http::Method::from_bytes(method.as_ref().as_bytes()).unwrap_or_default()
-}
-
-/// The reply as the platform takes it.
-pub(crate) fn write(reply: Response<Bytes>) -> worker::Result<worker::Response> {
-    let (head, body) = reply.into_parts();
-    let builder = ResponseBuilder::new().with_status(head.status.as_u16());
-    let headers = worker::Headers::new();
-    for (name, value) in &head.headers {
+/// `name\nvalue\n` for each header.
+fn format_headers(headers: &HeaderMap) -> String {
+    let mut lines = String::with_capacity(640);
+    for (name, value) in headers {
+        // What is no text was made from data that is none either; the answer does without.
         if let Ok(value) = value.to_str() {
-            headers.append(name.as_str(), value)?;
+            for part in [name.as_str(), "\n", value, "\n"] {
+                lines.push_str(part);
+            }
         }
     }
-    let builder = builder.with_headers(headers);
-    Ok(if body.is_empty() {
-        builder.empty()
-    } else {
-        builder.fixed(body.into())
+    lines
+}
+
+fn head(status: u16, lines: String) -> worker::Result<JsValue> {
+    HEADS.with_borrow_mut(|heads| {
+        let known = |head: &Head| head.status == status && head.lines == lines;
+        if let Some(at) = heads.iter().position(known) {
+            return Ok(heads[at].made.clone());
+        }
+        let made = response_head(status, &lines)?;
+        if heads.len() >= MAX_HEADS {
+            heads.remove(0);
+        }
+        heads.push(Head {
+            status,
+            lines,
+            made: made.clone(),
+        });
+        Ok(made)
+    })
+}
+
+/// The JavaScript value of a body that lies in a snapshot.
+fn prepared(snapshot: &Snapshot, body: &Bytes) -> Option<Uint8Array> {
+    let all = snapshot.bytes();
+    let within = all.as_ptr_range().contains(&body.as_ptr()) && all.len() <= MAX_KEPT_SNAPSHOT;
+    if !within {
+        return None;
+    }
+    BODIES.with_borrow_mut(|bodies| {
+        let (at, length) = (body.as_ptr(), body.len());
+        // While an entry lives, so do the bytes it points to: nothing else can have their address.
+        if let Some(known) = bodies
+            .iter()
+            .find(|kept| kept.at == at && kept.length == length)
+        {
+            return Some(known.made.clone());
+        }
+        let key = snapshot.environment_key();
+        bodies.retain(|kept| {
+            kept.snapshot.environment_key() != key || kept.snapshot.version() >= snapshot.version()
+        });
+        if bodies.len() >= MAX_BODIES {
+            bodies.remove(0);
+        }
+        let made = Uint8Array::from(body.as_ref());
+        bodies.push(Body {
+            snapshot: snapshot.clone(),
+            at,
+            length,
+            made: made.clone(),
+        });
+        Some(made)
     })
 }
 
 /// The reply to a request that cannot be read.
-pub(crate) fn bad_request() -> worker::Result<worker::Response> {
-    worker::Response::error("Bad request.", 400)
+pub(crate) fn bad_request() -> worker::Result<web_sys::Response> {
+    let head = head(400, "content-type\napplication/json\n".to_owned())?;
+    Ok(respond_with_copy(br#"{"detail":"Bad request."}"#, &head)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::target;
+    use super::*;
 
     #[test]
-    fn target_is_path_and_query() {
-        for (url, expected) in [
+    fn a_line_is_method_path_and_query() {
+        for (line, method, target) in [
             (
-                "https://edge.example/api/v1/flags/?feature=a",
+                "GET https://edge.example/api/v1/flags/?feature=a",
+                Method::GET,
                 "/api/v1/flags/?feature=a",
             ),
-            ("http://127.0.0.1:8787/", "/"),
-            ("https://edge.example", "/"),
-            ("https://u:p@edge.example/a%2Fb", "/a%2Fb"),
+            ("POST http://127.0.0.1:8787/", Method::POST, "/"),
+            ("OPTIONS https://edge.example", Method::OPTIONS, "/"),
+            ("PUT https://u:p@edge.example/a%2Fb", Method::PUT, "/a%2Fb"),
         ] {
-            assert_eq!(target(url), expected);
+            let expected = (method, Uri::from_static(target));
+            assert_eq!(parse_line(line), Some(expected), "{line}");
         }
+        assert_eq!(parse_line("GET"), None);
+        assert_eq!(parse_line("GET about:blank"), None);
+    }
+
+    #[test]
+    fn headers_are_told_apart_from_none() {
+        let headers = parse_headers(":key\n\n:\n");
+        assert_eq!(
+            headers.get(&READ_HEADERS[0]),
+            Some(&HeaderValue::from_static("key"))
+        );
+        assert_eq!(headers.get(&READ_HEADERS[1]), None);
+        assert_eq!(
+            headers.get(&READ_HEADERS[2]),
+            Some(&HeaderValue::from_static(""))
+        );
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn reply_headers_are_lines() {
+        let mut headers = HeaderMap::new();
+        headers.append("vary", HeaderValue::from_static("Origin"));
+        headers.append("vary", HeaderValue::from_static("Accept"));
+        assert_eq!(format_headers(&headers), "vary\nOrigin\nvary\nAccept\n");
     }
 }
