@@ -1,0 +1,35 @@
+# The Worker twice over the same stores, each in an isolate of its own, as it is on Cloudflare: what is
+# published through one must show at the other. For tests/workerd/check.
+using Workerd = import "/workerd/workerd.capnp";
+using Main = import "config.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = Main.edge),
+    (name = "elsewhere", worker = .elsewhere),
+    (name = "kv", worker = Main.kv),
+    (name = "cache", worker = Main.cache),
+    (name = "state", disk = (path = "/nonexistent", writable = true)),
+  ],
+  sockets = [
+    (name = "http", address = "127.0.0.1:0", http = (), service = "edge"),
+    (name = "elsewhere", address = "127.0.0.1:0", http = (), service = "elsewhere"),
+  ],
+);
+
+const elsewhere :Workerd.Worker = (
+  compatibilityDate = Main.date,
+  modules = [
+    (name = "index.js", esModule = embed "../../build/worker/index.js"),
+    (name = "index_bg.wasm", wasm = embed "../../build/worker/index_bg.wasm"),
+  ],
+  bindings = [
+    (name = "SNAPSHOTS", kvNamespace = "kv"),
+    (name = "ENVIRONMENTS", durableObjectNamespace = (className = "Environments", serviceName = "edge")),
+    (name = "IDENTITIES", durableObjectNamespace = (className = "Identity", serviceName = "edge")),
+    (name = "PUBLISHING_SECRET", fromEnvironment = "PUBLISHING_SECRET"),
+    (name = "REVALIDATE_SECONDS", fromEnvironment = "REVALIDATE_SECONDS"),
+    (name = "MAX_STALE_SECONDS", fromEnvironment = "MAX_STALE_SECONDS"),
+  ],
+  cacheApiOutbound = "cache",
+);
