@@ -2,6 +2,10 @@
 //!
 //! A task is one request's work, done so many times by [`tasks::run`]; who runs it keeps the time.
 
+pub mod clock;
+pub mod formats;
 pub mod profile;
 pub mod tasks;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod theirs;
 mod wasm;

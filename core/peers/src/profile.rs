@@ -22,7 +22,12 @@ impl Profile {
             document: serde_json::from_slice(document).ok()?,
             identifier: post["identifier"].as_str()?.to_owned(),
             traits: traits
-                .map(|entry| Some((entry["trait_key"].as_str()?.to_owned(), entry["trait_value"].clone())))
+                .map(|entry| {
+                    Some((
+                        entry["trait_key"].as_str()?.to_owned(),
+                        entry["trait_value"].clone(),
+                    ))
+                })
                 .collect::<Option<_>>()?,
         })
     }
@@ -30,7 +35,10 @@ impl Profile {
     /// The same with so many identities that override a feature each, the one that asks among them.
     pub fn with_overrides(&self, count: usize) -> Self {
         let mut document = self.document.clone();
-        let states = document["feature_states"].as_array().cloned().unwrap_or_default();
+        let states = document["feature_states"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let overrides: Vec<Value> = states
             .iter()
             .cycle()

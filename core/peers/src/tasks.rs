@@ -1,13 +1,8 @@
-//! The tasks.
+//! Yardarm's side: a request's work, done from an open snapshot or from bytes.
 
 use std::hint::black_box;
 
 use bytes::Bytes;
-use flagsmith_flag_engine::engine::get_evaluation_result;
-use flagsmith_flag_engine::engine_eval::context::EngineEvaluationContext;
-use flagsmith_flag_engine::engine_eval::mappers::{add_identity_to_context, environment_to_context};
-use flagsmith_flag_engine::environments::builders::build_environment_struct;
-use flagsmith_flag_engine::identities::Trait as TheirTrait;
 use serde_json::json;
 use yardarm_core::snapshot::{
     Identity, OverrideBucket, Package, Publication, Side, Snapshot, Trait, compile,
@@ -22,8 +17,6 @@ pub struct Tasks<'a> {
     package: Package,
     snapshot: Snapshot,
     cold: Bytes,
-    their_context: EngineEvaluationContext,
-    their_traits: Vec<TheirTrait>,
 }
 
 /// What can be run.
@@ -35,65 +28,30 @@ pub enum Task {
     FirstAnswer,
     /// `GET /flags/`.
     Flags,
-    /// flagsmith-flag-engine: add the identity to the context, evaluate.
-    Theirs,
-    /// The same, and the result to JSON.
-    TheirsToJson,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Answer,
-        Self::FirstAnswer,
-        Self::Flags,
-        Self::Theirs,
-        Self::TheirsToJson,
-    ];
+    pub const ALL: [Self; 3] = [Self::Answer, Self::FirstAnswer, Self::Flags];
 }
 
-/// The publication of a document, in the slim shape or, with rows for all states, the full one.
+/// The publication of a document, in the slim shape.
 pub fn publication(document: &serde_json::Value) -> Publication {
     let publication = json!({"version": 1, "updated_at_micros": 0, "document": document});
     serde_json::from_value(publication).expect("a document")
 }
 
 impl<'a> Tasks<'a> {
-    /// Compiles a profile for both engines.
+    /// Compiles a profile.
     pub fn new(profile: &'a Profile) -> Self {
-        Self::with_their_document(profile, profile.document.clone())
-    }
-
-    /// Compiles a profile for Yardarm's engine only: the other one is given an empty environment.
-    pub fn without_peer(profile: &'a Profile) -> Self {
-        let mut document = profile.document.clone();
-        for list in ["feature_states", "identity_overrides"] {
-            document[list] = json!([]);
-        }
-        document["project"]["segments"] = json!([]);
-        Self::with_their_document(profile, document)
-    }
-
-    fn with_their_document(profile: &'a Profile, their_document: serde_json::Value) -> Self {
         let (package, _) = compile(&publication(&profile.document));
         let cold = package.snapshot();
-        let snapshot = Snapshot::open(cold.clone()).expect("just compiled");
-        let environment = build_environment_struct(their_document);
         Self {
             profile,
             traits: profile.traits(),
+            snapshot: Snapshot::open(cold.clone()).expect("just compiled"),
             cold,
-            snapshot,
             package,
-            their_context: environment_to_context(environment),
-            their_traits: profile
-                .traits
-                .iter()
-                .map(|(key, value)| {
-                    serde_json::from_value(json!({"trait_key": key, "trait_value": value}))
-                        .expect("a trait")
-                })
-                .collect(),
         }
     }
 
@@ -102,8 +60,8 @@ impl<'a> Tasks<'a> {
         &self.package
     }
 
-    /// Does a task so many times; gives the number of bytes or flags that came out, so that nothing
-    /// is optimised away.
+    /// Does a task so many times; gives the number of bytes that came out, so that nothing is
+    /// optimised away.
     pub fn run(&self, task: Task, times: u32) -> usize {
         (0..times).map(|_| self.once(task)).sum()
     }
@@ -116,8 +74,6 @@ impl<'a> Tasks<'a> {
                 self.answer(&snapshot)
             }
             Task::Flags => black_box(&self.snapshot).flags(Side::Client).0.len(),
-            Task::Theirs => self.theirs().flags.len(),
-            Task::TheirsToJson => serde_json::to_vec(&self.theirs()).expect("JSON").len(),
         }
     }
 
@@ -134,14 +90,5 @@ impl<'a> Tasks<'a> {
         let mut out = Vec::new();
         snapshot.write_identity_flags(Side::Client, &identity, bucket.as_ref(), &mut out);
         black_box(out).len()
-    }
-
-    fn theirs(&self) -> flagsmith_flag_engine::engine_eval::result::EvaluationResult {
-        let context = add_identity_to_context(
-            black_box(&self.their_context),
-            &self.profile.identifier,
-            &self.their_traits,
-        );
-        get_evaluation_result(&context)
     }
 }

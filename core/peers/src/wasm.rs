@@ -3,10 +3,12 @@
 
 use std::sync::{Mutex, OnceLock};
 
+use crate::formats::{Format, Formats};
 use crate::profile::Profile;
 use crate::tasks::{Task, Tasks};
 
 static INPUT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static FORMATS: Mutex<Option<Formats>> = Mutex::new(None);
 static TASKS: OnceLock<Tasks<'static>> = OnceLock::new();
 
 /// Room for so many bytes: the document followed by the request.
@@ -30,4 +32,20 @@ extern "C" fn load(document: usize) -> usize {
 #[unsafe(no_mangle)]
 extern "C" fn run(task: usize, times: u32) -> usize {
     TASKS.get().expect("loaded").run(Task::ALL[task], times)
+}
+
+/// Makes up an environment of so many features and identity overrides, in all formats.
+#[unsafe(no_mangle)]
+extern "C" fn load_formats(features: usize, overrides: usize) {
+    *FORMATS.lock().expect("one thread") = Some(Formats::new(features, overrides));
+}
+
+/// Answers from cold bytes in a format so many times.
+#[unsafe(no_mangle)]
+extern "C" fn run_format(format: usize, times: u32) -> usize {
+    let formats = FORMATS.lock().expect("one thread");
+    formats
+        .as_ref()
+        .expect("loaded")
+        .run(Format::ALL[format], times)
 }
