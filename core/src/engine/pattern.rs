@@ -1,7 +1,7 @@
 //! Python's `re.match` on `regex-lite`: anchored at the start, open at the end.
 //!
 //! Both dialects agree on what segments use; where they do not, the pattern is rewritten if that is
-//! a matter of spelling (`\Z`, a literal `{`, a `[` inside a class). What `regex-lite` cannot do
+//! a matter of spelling (`\Z`, `$`, a literal `{`, a `[` inside a class). What `regex-lite` cannot do
 //! (look-around, back-references) makes the pattern unreadable, and an unreadable pattern matches
 //! nothing; `compile` warns about it. docs/compatibility.md lists the differences.
 
@@ -55,6 +55,8 @@ fn respell(pattern: &str) -> String {
             rest = tail;
             match name {
                 "Z" if class.is_none() => out.push_str(r"\z"),
+                "b" if class.is_some() => out.push_str(r"\x08"),
+                "0" => out.push_str(r"\x00"),
                 // Plain characters in Python; word boundaries, or refused, here.
                 "<" | ">" => out.push_str(name),
                 name if !name.is_ascii() => out.push_str(name),
@@ -74,6 +76,16 @@ fn respell(pattern: &str) -> String {
                     rest = tail;
                 }
                 Some(0)
+            }
+            // In Python the end is also just before a line feed that ends the text.
+            (None, '$') => {
+                out.push_str(r"(?:$|\n\z)");
+                None
+            }
+            (None, '(') if rest.starts_with("?#") => {
+                out.push_str("(?:)");
+                rest = rest.split_once(')').map_or("", |(_, rest)| rest);
+                None
             }
             (None, '{') if !starts_repetition(rest) => {
                 out.push_str(r"\{");
@@ -106,14 +118,14 @@ fn respell(pattern: &str) -> String {
     out
 }
 
-/// Whether what follows `{` makes it a repetition: `3}`, `3,}`, `,3}` or `3,5}`.
+/// Whether what follows `{` makes it a repetition: `3}`, `3,}`, `,3}`, `,}` or `3,5}`.
 fn starts_repetition(rest: &str) -> bool {
     let Some((bounds, _)) = rest.split_once('}') else {
         return false;
     };
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     match bounds.split_once(',') {
-        Some((low, high)) => all_digits(low) && all_digits(high) && bounds != ",",
+        Some((low, high)) => all_digits(low) && all_digits(high),
         None => !bounds.is_empty() && all_digits(bounds),
     }
 }
@@ -180,11 +192,19 @@ mod tests {
             ("(?i)AbC", "aBc"),
             ("(?P<year>[0-9]{4})-", "2026-"),
             ("(?x)a # comment", "a"),
+            ("(?#comment)a", "a"),
+            ("a$", "a\n"),
+            ("(?m)a$", "a\nb"),
+            ("a{,}b", "aab"),
+            (r"[\b]", "\u{8}"),
+            (r"\0", "\0"),
         ] {
             assert!(matches_start(pattern, text), "{pattern} on {text}");
         }
         assert!(!matches_start("[a&&b]", "c"));
         assert!(!matches_start(r"a\Z", "ab"));
+        assert!(!matches_start(r"a\Z", "a\n"));
+        assert!(!matches_start("a$", "a\n\n"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub fn compile(publication: &Publication) -> (Package, Vec<String>) {
     let plan = plan::compile(&mapping::context(&publication.document), &mut warnings);
     section.part(Part::Plan, &plan);
     let snapshot = section.finish();
-    (package::assemble(snapshot, &document, &buckets), warnings)
+    (package::assemble(&snapshot, &document, &buckets), warnings)
 }
 
 /// A section that says only that the environment is gone.

@@ -1,7 +1,7 @@
 //! The package: what travels from the control plane to an edge in one signed `PUT`.
 //!
-//! A header with the content hash and the length of each section, then the snapshot, the document's
-//! JSON and the override buckets. The hash covers all of it; where the hash itself stands, in the
+//! A header with the content hash and the end of each section, then the snapshot, the document's JSON
+//! and the override buckets. The hash covers all of it; where the hash itself stands, in the
 //! header and in the snapshot, zeros are hashed.
 
 use bytes::Bytes;
@@ -15,11 +15,13 @@ use crate::engine::binary::{Writer, u32_at, u64_at};
 const MAGIC: &[u8; 4] = b"YDPK";
 const FORMAT: u32 = 1;
 const HASH: usize = 8;
-const SNAPSHOT_LENGTH: usize = 40;
-const DOCUMENT_LENGTH: usize = 48;
-const BUCKETS: usize = 56;
-/// Where the lengths of the buckets start, eight bytes each.
-const BUCKET_LENGTHS: usize = 60;
+const BUCKETS: usize = 40;
+/// Where the ends of the sections are said, eight bytes each: of the snapshot, of the document, of
+/// every bucket.
+const ENDS: usize = 44;
+const SNAPSHOT: usize = 0;
+const DOCUMENT: usize = 1;
+const FIRST_BUCKET: usize = 2;
 
 /// A compiled environment as it travels and as hosts store it: the snapshot, the document's JSON and
 /// the override buckets, under one content hash.
@@ -62,7 +64,7 @@ impl Package {
     /// The tombstone of an environment that was deleted or whose key changed.
     pub fn tombstone(environment_key: &str, version: u64, updated_at_micros: i64) -> Self {
         let snapshot = compile::tombstone(environment_key, version, updated_at_micros);
-        assemble(snapshot, b"", &[])
+        assemble(&snapshot, b"", &[])
     }
 
     /// Takes bytes from outside: checks structure, format version and content hash.
@@ -76,7 +78,7 @@ impl Package {
             _ => return Err(PackageError::Damaged("format 0")),
         }
         let package = Self { bytes };
-        if package.length() != Some(package.bytes.len()) {
+        if !package.is_whole() {
             return Err(PackageError::Damaged("cut short, or too long"));
         }
         let snapshot = Snapshot::open(package.snapshot()).map_err(|error| match error {
@@ -84,7 +86,7 @@ impl Package {
             SnapshotError::TooNew(format) => PackageError::TooNew(format),
         })?;
         let hash = package.hash();
-        let is_stored = package.bytes.get(HASH..SNAPSHOT_LENGTH) == Some(hash.as_slice());
+        let is_stored = package.bytes.get(HASH..BUCKETS) == Some(hash.as_slice());
         if !is_stored || snapshot.content_hash() != hex::encode(&hash) {
             return Err(PackageError::Damaged("the content does not fit its hash"));
         }
@@ -129,33 +131,18 @@ impl Package {
 
     /// The section that `Snapshot::open` reads.
     pub fn snapshot(&self) -> Bytes {
-        self.section(
-            self.header_length(),
-            length_at(&self.bytes, SNAPSHOT_LENGTH),
-        )
+        self.section(SNAPSHOT)
     }
 
     /// The environment document's JSON as served to local-evaluation SDKs: without identity overrides
     /// where `use_identity_overrides_in_local_eval` is false.
     pub fn document(&self) -> Bytes {
-        let at = self
-            .header_length()
-            .saturating_add(length_at(&self.bytes, SNAPSHOT_LENGTH));
-        self.section(at, length_at(&self.bytes, DOCUMENT_LENGTH))
+        self.section(DOCUMENT)
     }
 
     /// One bucket of identity overrides; `None` past the last.
     pub fn override_bucket(&self, bucket: u32) -> Option<Bytes> {
-        if bucket >= self.buckets() {
-            return None;
-        }
-        let length = |bucket: u32| length_at(&self.bytes, BUCKET_LENGTHS + bucket as usize * 8);
-        let first = self
-            .header_length()
-            .saturating_add(length_at(&self.bytes, SNAPSHOT_LENGTH))
-            .saturating_add(length_at(&self.bytes, DOCUMENT_LENGTH));
-        let at = (0..bucket).map(length).fold(first, usize::saturating_add);
-        Some(self.section(at, length(bucket)))
+        (bucket < self.buckets()).then(|| self.section(FIRST_BUCKET + bucket as usize))
     }
 
     fn buckets(&self) -> u32 {
@@ -163,36 +150,47 @@ impl Package {
     }
 
     fn header_length(&self) -> usize {
-        BUCKET_LENGTHS.saturating_add((self.buckets() as usize).saturating_mul(8))
+        ENDS.saturating_add(self.sections().saturating_mul(8))
     }
 
-    /// The length that the header says the whole has.
-    fn length(&self) -> Option<usize> {
+    fn sections(&self) -> usize {
+        FIRST_BUCKET.saturating_add(self.buckets() as usize)
+    }
+
+    /// Where a section ends; the one before the first ends where the header does.
+    fn end(&self, section: usize) -> usize {
+        let end = u64_at(&self.bytes, ENDS.saturating_add(section.saturating_mul(8)));
+        usize::try_from(end).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the sections lie one after the other up to the last byte.
+    fn is_whole(&self) -> bool {
         let header = self.header_length();
         if header > self.bytes.len() {
-            return None;
+            return false;
         }
-        (0..self.buckets() as usize)
-            .map(|bucket| BUCKET_LENGTHS + bucket * 8)
-            .chain([SNAPSHOT_LENGTH, DOCUMENT_LENGTH])
-            .map(|at| length_at(&self.bytes, at))
-            .try_fold(header, usize::checked_add)
+        let ends: Vec<usize> = (0..self.sections())
+            .map(|section| self.end(section))
+            .collect();
+        header <= ends[SNAPSHOT] && ends.is_sorted() && ends.last() == Some(&self.bytes.len())
     }
 
-    fn section(&self, at: usize, length: usize) -> Bytes {
-        match at.checked_add(length) {
-            Some(end) if end <= self.bytes.len() => self.bytes.slice(at..end),
-            _ => Bytes::new(),
+    fn section(&self, section: usize) -> Bytes {
+        let start = match section.checked_sub(1) {
+            Some(before) => self.end(before),
+            None => self.header_length(),
+        };
+        let end = self.end(section);
+        if start <= end && end <= self.bytes.len() {
+            self.bytes.slice(start..end)
+        } else {
+            Bytes::new()
         }
     }
 
     fn hash(&self) -> [u8; 32] {
         content_hash(&self.bytes, self.header_length())
     }
-}
-
-fn length_at(bytes: &[u8], at: usize) -> usize {
-    usize::try_from(u64_at(bytes, at)).unwrap_or(usize::MAX)
 }
 
 /// SHA-256 of a package whose snapshot starts at `snapshot`, with zeros where the hash stands.
@@ -204,34 +202,35 @@ fn content_hash(bytes: &[u8], snapshot: usize) -> [u8; 32] {
     );
     let mut hasher = Sha256::new();
     hasher.update(slice(0, HASH));
-    hasher.update([0; SNAPSHOT_LENGTH - HASH]);
-    hasher.update(slice(SNAPSHOT_LENGTH, start));
+    hasher.update([0; BUCKETS - HASH]);
+    hasher.update(slice(BUCKETS, start));
     hasher.update([0; layout::HASH.end - layout::HASH.start]);
     hasher.update(slice(end, bytes.len()));
     hasher.finalize().into()
 }
 
 /// Puts a package together and writes its hash into it.
-pub(super) fn assemble(snapshot: Vec<u8>, document: &[u8], buckets: &[Vec<u8>]) -> Package {
+pub(super) fn assemble(snapshot: &[u8], document: &[u8], buckets: &[Vec<u8>]) -> Package {
+    let sections = FIRST_BUCKET + buckets.len();
+    let at = ENDS + sections * 8;
     let mut out = Writer::default();
     out.bytes(MAGIC)
         .u32(FORMAT)
-        .bytes(&[0; SNAPSHOT_LENGTH - HASH])
-        .u64(snapshot.len() as u64)
-        .u64(document.len() as u64)
+        .bytes(&[0; BUCKETS - HASH])
         .u32(crate::engine::binary::count(buckets.len()));
-    for bucket in buckets {
-        out.u64(bucket.len() as u64);
+    let mut end = at;
+    let lengths = [snapshot.len(), document.len()].into_iter();
+    for length in lengths.chain(buckets.iter().map(Vec::len)) {
+        end += length;
+        out.u64(end as u64);
     }
-    let at = out.0.len();
-    out.bytes(&snapshot).bytes(document);
-    drop(snapshot);
+    out.bytes(snapshot).bytes(document);
     for bucket in buckets {
         out.bytes(bucket);
     }
     let mut bytes = out.0;
     let hash = content_hash(&bytes, at);
-    bytes[HASH..SNAPSHOT_LENGTH].copy_from_slice(&hash);
+    bytes[HASH..BUCKETS].copy_from_slice(&hash);
     let text = hex::encode(&hash);
     bytes[at + layout::HASH.start..at + layout::HASH.end].copy_from_slice(text.as_bytes());
     Package {
