@@ -202,7 +202,7 @@ fn migrations() -> String {
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
         .collect();
     files.sort();
-    let mut code = String::from("pub(super) static MIGRATIONS: &[Migration] = &[\n");
+    let mut code = String::from("static MIGRATIONS: &[Migration] = &[\n");
     for (index, file) in files.iter().enumerate() {
         let stem = file
             .file_stem()

@@ -3,6 +3,8 @@
 //! `api/` holds one folder a resource; the other modules are what every resource shares. See
 //! `docs/adding-an-endpoint.md`.
 
+#![expect(unused_qualifications, reason = "utoipa's derives write paths in full")]
+
 pub mod api;
 pub mod app;
 pub mod background;

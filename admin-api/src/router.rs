@@ -27,7 +27,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(api::system::routes())
 }
 
-/// The OpenAPI document of every route.
+/// The `OpenAPI` document of every route.
 pub fn openapi() -> OpenApi {
     routes().into_openapi()
 }

@@ -53,7 +53,7 @@ pub(crate) async fn organisation<R: OrganisationRight>(
     let found: Option<(Organisation, Standing)> =
         db.maybe(sql::ORGANISATION, [&actor.user_id, &id]).await?;
     found
-        .filter(|(_, standing)| standing.may(R::NEED))
+        .filter(|(_, standing)| standing.may(&R::NEED))
         .ok_or(ApiError::Forbidden)
 }
 
@@ -65,11 +65,12 @@ pub(crate) async fn project<R: ProjectRight>(
 ) -> Result<(Project, Standing), ApiError> {
     let found: Option<(Project, Standing)> = db.maybe(sql::PROJECT, [&actor.user_id, &id]).await?;
     match found {
-        Some(found) if found.1.may(R::NEED) => Ok(found),
+        Some(found) if found.1.may(&R::NEED) => Ok(found),
         Some(found)
             if found
                 .1
-                .may(Need::Permission(ProjectPermission::ViewProject)) =>
+                
+.may(&Need::Permission(ProjectPermission::ViewProject)) =>
         {
             Err(ApiError::Forbidden)
         }
@@ -137,7 +138,7 @@ fn check_environment<R: EnvironmentRight>(
     found: Option<(Environment, Standing)>,
 ) -> Result<(Environment, Standing), ApiError> {
     let found = found.ok_or(ApiError::NotFound("Environment"))?;
-    if found.1.may(R::NEED) {
+    if found.1.may(&R::NEED) {
         Ok(found)
     } else {
         Err(ApiError::Forbidden)

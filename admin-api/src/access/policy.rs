@@ -73,7 +73,7 @@ impl Standing {
     }
 
     /// Has what `need` asks for.
-    pub(crate) fn may<P>(self, need: Need<P>) -> bool {
+    pub(crate) fn may<P>(self, need: &Need<P>) -> bool {
         match need {
             Need::Member => self.is_member(),
             Need::Permission(_) | Need::Admin => self.is_admin(),
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn admins_may_everything_members_belong_strangers_nothing() {
         let needs = [Need::Member, Need::Permission(()), Need::Admin];
-        let may = |role| needs.map(|need| Standing { role }.may(need));
+        let may = |role| needs.each_ref().map(|need| Standing { role }.may(need));
         assert_eq!(may(Some(Role::Admin)), [true, true, true]);
         assert_eq!(may(Some(Role::User)), [true, false, false]);
         assert_eq!(may(None), [false, false, false]);

@@ -49,13 +49,12 @@ impl Database {
     /// # Errors
     /// When there is no Postgres, or it is at another program's version.
     pub async fn open(&self, clock: Clock) -> anyhow::Result<Opened> {
-        let (url, private) = match &self.database_url {
-            Some(url) => (url.clone(), None),
-            None => {
-                let private =
-                    Private::start(&self.data_dir.join("postgres"), Durability::Full).await?;
-                (private.url("yardarm"), Some(private))
-            }
+        let (url, private) = if let Some(url) = &self.database_url {
+            (url.clone(), None)
+        } else {
+            let folder = self.data_dir.join("postgres");
+            let private = Private::start(&folder, Durability::Full).await?;
+            (private.url("yardarm"), Some(private))
         };
         let pool = Pool::new(&url, self.database_pool, clock)?;
         let mut db = pool.get().await.context("cannot connect to Postgres")?;

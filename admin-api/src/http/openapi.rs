@@ -1,4 +1,4 @@
-//! The OpenAPI document around the operations.
+//! The `OpenAPI` document around the operations.
 
 use utoipa::Modify;
 use utoipa::openapi::OpenApi;

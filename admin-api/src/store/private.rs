@@ -99,7 +99,7 @@ impl Private {
     }
 
     async fn wait_until_ready(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls)
                 .await
@@ -128,7 +128,6 @@ impl Private {
     async fn make_database(&self, name: &str) -> anyhow::Result<()> {
         let (client, connection) =
             tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls).await?;
-        let connection = async move { connection.await };
         let work = async move {
             let found = client
                 .query_opt("select 1 from pg_database where datname = $1", &[&name])
@@ -169,7 +168,7 @@ fn find_binaries() -> anyhow::Result<PathBuf> {
         ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"]
             .iter()
             .filter_map(|root| fs::read_dir(root).ok())
-            .flat_map(|entries| entries.flatten())
+            .flat_map(Iterator::flatten)
             .filter_map(|entry| {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let version = name
@@ -192,7 +191,7 @@ fn find_binaries() -> anyhow::Result<PathBuf> {
 
 /// As root, the account to run Postgres as; otherwise ourselves.
 fn account_for_root() -> anyhow::Result<Option<Account>> {
-    if fs::metadata("/proc/self").map(|own| own.uid()).unwrap_or(1) != 0 {
+    if fs::metadata("/proc/self").map_or(1, |own| own.uid()) != 0 {
         return Ok(None);
     }
     let accounts = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;

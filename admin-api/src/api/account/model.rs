@@ -26,7 +26,6 @@ row! {
         marketing_consent: bool,
         onboarding: Option<Value>,
         created_at: DateTime<Utc>,
-        last_login: Option<DateTime<Utc>>,
     }
 }
 
@@ -115,6 +114,7 @@ impl From<User> for Me {
 #[schema(as = UserCreateRequest)]
 #[expect(
     dead_code,
+    clippy::struct_field_names,
     reason = "describes the body for the document; routes read it field by field"
 )]
 pub(crate) struct SignUp {
@@ -147,6 +147,7 @@ pub(crate) struct MeIn {
 #[schema(as = SetPasswordRequest)]
 #[expect(
     dead_code,
+    clippy::struct_field_names,
     reason = "describes the body for the document; routes read it field by field"
 )]
 pub(crate) struct SetPassword {
@@ -192,7 +193,7 @@ pub(crate) struct DeleteMe {
 }
 
 /// How far somebody has come in getting to know the product: kept for dashboards.
-pub(crate) fn onboarding(tasks: Value, integrations: Value, preferences: Value) -> Value {
+pub(crate) fn onboarding(tasks: &Value, integrations: &Value, preferences: &Value) -> Value {
     json!({
         "tasks": tasks,
         "tools": {"completed": true, "integrations": integrations},

@@ -169,9 +169,9 @@ async fn update_onboarding(
         .raw("tools")
         .and_then(|tools| tools.get("integrations"));
     let kept = onboarding(
-        list(fields.raw("tasks")),
-        list(integrations),
-        list(fields.raw("hosting_preferences")),
+        &list(fields.raw("tasks")),
+        &list(integrations),
+        &list(fields.raw("hosting_preferences")),
     );
     save(&app, &actor, |user| user.onboarding = Some(kept)).await?;
     Ok(NoContent)

@@ -91,6 +91,7 @@ impl OrganisationOut {
 
 /// What Flagsmith's clients expect of a plan. Nothing is sold here: it is always the largest.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 pub(crate) struct Subscription {
     id: i64,
     has_active_billing_periods: bool,
