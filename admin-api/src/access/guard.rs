@@ -69,8 +69,7 @@ pub(crate) async fn project<R: ProjectRight>(
         Some(found)
             if found
                 .1
-                
-.may(&Need::Permission(ProjectPermission::ViewProject)) =>
+                .may(&Need::Permission(ProjectPermission::ViewProject)) =>
         {
             Err(ApiError::Forbidden)
         }

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::header;
 use serde_json::{Map, Value};
+use yardarm_core::edge::json_error;
 
 use super::{ApiError, Field, FieldErrors, Patch};
 
@@ -91,10 +92,8 @@ impl Body {
 
 fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let message = error.to_string();
-        let place = message.rfind(" at line ").map_or("", |at| &message[at..]);
-        let what = message.strip_suffix(place).unwrap_or(&message);
-        ApiError::BadRequest(format!("JSON parse error - {what}{place}"))
+        let message = json_error(bytes).unwrap_or_else(|| error.to_string());
+        ApiError::BadRequest(format!("JSON parse error - {message}"))
     })
 }
 
@@ -165,6 +164,10 @@ impl Fields {
     }
 
     /// A field that may be left out or null.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a kind of field is a small value, made where it is named"
+    )]
     pub(crate) fn nullable<F: Field>(&mut self, name: &str, field: F) -> Patch<F::Out> {
         match self.values.get(name) {
             None => Patch::Absent,

@@ -45,7 +45,9 @@ pub(crate) async fn cors(request: Request, next: Next) -> Response {
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
         );
-        headers.entry(header::VARY).or_insert(HeaderValue::from_static("Origin"));
+        headers
+            .entry(header::VARY)
+            .or_insert(HeaderValue::from_static("Origin"));
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static("Retry-After"),

@@ -255,7 +255,7 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> Reply {
 /// Somebody who sends requests.
 #[derive(Clone)]
 pub(crate) struct Person {
-    app: TestApp,
+    pub(crate) app: TestApp,
     pub(crate) id: i64,
     pub(crate) email: String,
     pub(crate) token: Option<String>,

@@ -43,6 +43,12 @@ pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange,
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};
 pub use route::{READ_HEADERS, read_headers};
 
+/// What Python's decoder says of a body that is not JSON, position included; `None` when it is. For
+/// the admin API, whose clients see the same messages (flagsmith-observed.md 3.1).
+pub fn json_error(body: &[u8]) -> Option<String> {
+    json_parser::parse(body).err()
+}
+
 use error::Refusal;
 use route::{Endpoint, Route};
 
