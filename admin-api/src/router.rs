@@ -2,6 +2,8 @@
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use yardarm_edge::Edge;
@@ -36,7 +38,10 @@ pub fn openapi() -> OpenApi {
 pub fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
     let around = Envelope::new(app.clone(), &document);
+    let json = document.to_json().unwrap_or_default();
+    let json = move || async move { ([(CONTENT_TYPE, "application/json")], json) };
     router
+        .route("/api/v1/openapi.json", get(json))
         .fallback(not_found)
         .with_state(app)
         .layer(from_fn_with_state(around, envelope))

@@ -17,6 +17,7 @@ row! {
     pub(crate) struct Actor {
         user_id: i64,
         email: String,
+        is_superuser: bool,
         is_active: bool,
         /// The hash of the token that was sent.
         token_sha256: Vec<u8>,

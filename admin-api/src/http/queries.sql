@@ -2,6 +2,7 @@
 select
     users.id as user_id,
     users.email,
+    users.is_superuser,
     users.is_active,
     auth_token.sha256 as token_sha256
 from auth_token

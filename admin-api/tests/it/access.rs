@@ -135,7 +135,10 @@ async fn nobody_a_stranger_and_a_plain_member() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     table.sort();
-    let table = format!("# operation: nobody, stranger, plain member\n{}", table.concat());
+    let table = format!(
+        "# operation: nobody, stranger, plain member\n{}",
+        table.concat()
+    );
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/access.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&file, &table).unwrap();

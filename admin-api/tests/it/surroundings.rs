@@ -80,7 +80,11 @@ async fn methods_and_kinds_that_are_not_served() {
         .header("accept", "text/html")
         .body("".into())
         .unwrap();
-    assert_eq!(t.send(browser).await.status, 400, "there is somebody already");
+    assert_eq!(
+        t.send(browser).await.status,
+        400,
+        "there is somebody already"
+    );
     let options = ann
         .request(Method::OPTIONS, "/api/v1/organisations/", None)
         .await;
