@@ -14,3 +14,4 @@ mod laws;
 mod reference;
 mod shared;
 mod snapshot_answers;
+mod snapshot_words;

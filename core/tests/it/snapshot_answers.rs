@@ -12,7 +12,7 @@ use crate::shared;
 
 /// A small environment: a plain flag, a disabled one, a multivariate one, a server-only one; a
 /// segment that turns the plain one off; an identity that has its own.
-fn document() -> Value {
+pub(crate) fn document() -> Value {
     let state = |id: i64, name: &str, kind: &str, enabled: bool, value: Value| {
         json!({
             "feature": {"id": id, "name": name, "type": kind}, "enabled": enabled,
@@ -65,7 +65,7 @@ fn document() -> Value {
     })
 }
 
-fn publication(document: &Value, has_details: bool) -> Publication {
+pub(crate) fn publication(document: &Value, has_details: bool) -> Publication {
     let details = has_details.then(|| {
         json!({
             "features": {"1": {"created_date": "2026-01-01T00:00:00Z", "description": "d",

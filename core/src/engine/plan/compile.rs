@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::condition::Tables;
 use super::property::{self, Resolved};
-use super::rules::Program;
+use super::rules::{Program, unknown_quantifiers};
 use super::{NO_PROPERTY, Part};
 use crate::engine::binary::{self, Pool, Span, Writer};
 use crate::engine::context::{Condition, Context, Feature};
@@ -28,6 +28,11 @@ pub(crate) fn compile(context: &Context, warnings: &mut Vec<String>) -> Vec<u8> 
         let start = program.add(&segment.rules, &mut |condition| {
             compiler.condition(condition, &salt, &mut odd)
         });
+        for quantifier in unknown_quantifiers(&segment.rules) {
+            odd.push(format!(
+                "quantifier {quantifier:?} is unknown and matches nobody"
+            ));
+        }
         warnings.extend(
             odd.iter()
                 .map(|odd| format!("segment {:?}: {odd}", segment.name)),

@@ -15,6 +15,19 @@ pub(super) struct Program {
     nodes: Vec<Node>,
 }
 
+/// The quantifiers used in rules that are unknown, and so match nobody.
+pub(super) fn unknown_quantifiers(rules: &[Rule]) -> Vec<&str> {
+    let mut unknown = Vec::new();
+    for rule in rules {
+        let is_empty = rule.conditions.is_empty() && rule.rules.is_empty();
+        if !is_empty && !matches!(rule.kind.as_str(), "ALL" | "ANY" | "NONE") {
+            unknown.push(rule.kind.as_str());
+        }
+        unknown.extend(unknown_quantifiers(&rule.rules));
+    }
+    unknown
+}
+
 enum Item<'a> {
     Condition(&'a Condition),
     Rule(&'a Rule),
