@@ -4,11 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use yardarm_edge::{Edge, SnapshotStore};
+use yardarm_edge::Edge;
 
 use crate::edge_host::{self, PostgresIdentities};
 use crate::jobs::{self, Listener, Runner};
@@ -75,9 +74,8 @@ impl Background {
     /// # Errors
     /// When the folder cannot be used.
     pub async fn mount(&self, folder: &Path) -> anyhow::Result<Edge<PostgresIdentities>> {
-        let store = SnapshotStore::open(folder)
-            .with_context(|| format!("cannot keep snapshots in {}", folder.display()))?;
-        let mounted = Mounted::new(&self.publisher, store.clone(), self.metrics.clone());
+        let mounted = Mounted::open(&self.publisher, folder, self.metrics.clone()).await?;
+        let store = mounted.store().clone();
         match timeout(CATCH_UP, mounted.catch_up_everywhere()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

@@ -54,12 +54,13 @@ impl Listener {
 
     /// Listens until `stop`, connecting again whenever the connection is lost.
     pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.listen_on()).await;
+    }
+
+    async fn listen_on(&self) {
         let mut failures = 0;
         loop {
-            let (connected, error) = tokio::select! {
-                () = stop.cancelled() => return,
-                ended = self.listen() => ended,
-            };
+            let (connected, error) = self.listen().await;
             failures = if connected { 1 } else { failures + 1 };
             let pause = super::backoff(failures, Duration::from_secs(10));
             tracing::warn!(
@@ -67,10 +68,7 @@ impl Listener {
                 ?pause,
                 "not listening to the database"
             );
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(pause) => {}
-            }
+            sleep(pause).await;
         }
     }
 

@@ -5,16 +5,18 @@
 //! everything now and then.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use yardarm_core::edge::KeyRef;
-use yardarm_edge::SnapshotStore;
+use yardarm_edge::{DataDirectory, SnapshotStore};
 
 use super::Publisher;
 use super::packages::Packages;
@@ -41,21 +43,39 @@ struct Inner {
     packages: Arc<Packages>,
     store: SnapshotStore,
     metrics: Metrics,
+    /// Locked for as long as anything may be written to it.
+    _directory: DataDirectory,
 }
 
 impl Mounted {
-    /// Feeds `store`. From now on changes made through `pool` wait for it, for two seconds at most.
-    pub fn new(publisher: &Publisher, store: SnapshotStore, metrics: Metrics) -> Self {
+    /// Opens the edge's folder. From now on changes made through the publisher's pool, and those it
+    /// was set aside from, wait for this edge, for two seconds at most.
+    ///
+    /// # Errors
+    /// When the folder cannot be used or the database does not answer.
+    pub async fn open(
+        publisher: &Publisher,
+        folder: &Path,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
+        let directory = DataDirectory::open(folder)
+            .context("each process needs a folder of its own for its edge (--edge-dir)")?;
         let pool = publisher.pool().clone();
-        let inner = Inner {
+        let store = open(&pool, &directory.path().join("environments")).await?;
+        let mounted = Self(Arc::new(Inner {
             pool,
             packages: Arc::clone(publisher.packages()),
             store,
             metrics,
-        };
-        let mounted = Self(Arc::new(inner));
+            _directory: directory,
+        }));
         mounted.0.pool.mounted().fill(&mounted);
-        mounted
+        Ok(mounted)
+    }
+
+    /// What it serves from.
+    pub fn store(&self) -> &SnapshotStore {
+        &self.0.store
     }
 
     /// Serves what the database says of these keys.
@@ -104,10 +124,14 @@ impl Mounted {
     }
 
     /// Follows the database until `stop`.
-    pub async fn follow(self, mut heard: broadcast::Receiver<Heard>, stop: CancellationToken) {
+    pub async fn follow(self, heard: broadcast::Receiver<Heard>, stop: CancellationToken) {
+        // What is cut off here has changed nothing, or is finished by the store.
+        stop.run_until_cancelled(self.follow_on(heard)).await;
+    }
+
+    async fn follow_on(&self, mut heard: broadcast::Receiver<Heard>) {
         loop {
             let changed = tokio::select! {
-                () = stop.cancelled() => return,
                 first = heard.recv() => gather(first, &mut heard),
                 () = sleep(COMPARE) => Changed::Anything,
             };
@@ -129,6 +153,40 @@ impl Mounted {
             }
         }
     }
+}
+
+/// The store in a folder; emptied first when it was filled from another database, or from a later
+/// state of this one than a backup has brought back. A newer version would keep serving otherwise.
+async fn open(pool: &Pool, folder: &Path) -> anyhow::Result<SnapshotStore> {
+    let failed = || format!("cannot keep snapshots in {}", folder.display());
+    let store = SnapshotStore::open(folder).with_context(failed)?;
+    let held = store.held();
+    let keys: Vec<&str> = held
+        .iter()
+        .map(|held| held.environment_key.as_str())
+        .collect();
+    let versions: Vec<i64> = held
+        .iter()
+        .map(|held| i64::try_from(held.version).unwrap_or(i64::MAX))
+        .collect();
+    let foreign: i64 = pool
+        .get()
+        .await?
+        .one(sql::NOT_OURS, [&keys, &versions])
+        .await?;
+    if foreign == 0 {
+        return Ok(store);
+    }
+    tracing::warn!(
+        folder = %folder.display(),
+        environments = foreign,
+        "the edge's folder was not filled from this database as it is: starting it empty"
+    );
+    drop(store);
+    tokio::fs::remove_dir_all(folder)
+        .await
+        .with_context(failed)?;
+    SnapshotStore::open(folder).with_context(failed)
 }
 
 /// What there is to catch up with.

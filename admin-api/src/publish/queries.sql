@@ -183,6 +183,14 @@ from unnest(:api_keys::text[], :versions::bigint[]) as held (api_key, version)
 join publication on publication.api_key = held.api_key
 where held.version > publication.version;
 
+-- Held, but not by what the database says: unknown to it, or newer.
+--! not_ours (api_keys, versions)
+select count(*)
+from unnest(:api_keys::text[], :versions::bigint[]) as held (api_key, version)
+left join publication on publication.api_key = held.api_key
+where publication.api_key is null
+   or held.version > publication.version;
+
 -- Targets.
 
 --! target (target_id)

@@ -14,6 +14,7 @@ use yardarm::background::{Background, Stoppable};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
 use yardarm::{jobs, publish, router};
+use yardarm_core::edge::KeyRef;
 
 use crate::app::{Reply, TestApp, connect, database, send};
 use crate::edge::{RemoteEdge, SECRET, read_looks};
@@ -319,6 +320,33 @@ async fn parallel_changes_of_one_identity_lose_nothing() {
     let n = traits.iter().find(|t| t["trait_key"] == "n").unwrap();
     assert_eq!(n["trait_value"], 40);
     served.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_filled_from_another_database_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = async |url: &str| {
+        let pool = Pool::new(url, 2, Clock::system()).unwrap();
+        let settings = publish::Settings::default();
+        let background = Background::new(&pool, settings, Metrics::new()).unwrap();
+        let edge = background.mount(folder.path()).await.unwrap();
+        let held = edge.host().snapshots().snapshot(&KeyRef::Client("env"));
+        background.listen().stop().await;
+        held.map(|snapshot| snapshot.version())
+    };
+    let url = database().await;
+    let world = World::new(connect(&url).await).await;
+    world.environment("env").await;
+    let version = mount(&url).await.expect("served");
+    assert_eq!(mount(&url).await, Some(version), "kept over a restart");
+    // As a backup brings it back.
+    world
+        .sql
+        .execute("update environment set version = version - 1", &[])
+        .await
+        .unwrap();
+    assert_eq!(mount(&url).await, Some(version - 1));
+    assert_eq!(mount(&database().await).await, None);
 }
 
 #[tokio::test]
