@@ -199,6 +199,16 @@ impl Fields {
         self.errors.set(name, value);
     }
 
+    /// Adds what was found elsewhere.
+    pub(crate) fn merge(&mut self, errors: FieldErrors) {
+        self.errors.merge(errors);
+    }
+
+    /// Something is wrong with the field already.
+    pub(crate) fn has_error(&self, name: &str) -> bool {
+        self.errors.has(name)
+    }
+
     /// Full or partial.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
@@ -206,10 +216,15 @@ impl Fields {
 
     /// Fails with everything that was found.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
+        Ok(self.into_result()?)
+    }
+
+    /// What was found, for nesting.
+    pub(crate) fn into_result(self) -> Result<(), FieldErrors> {
         if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(ApiError::Invalid(self.errors))
+            Err(self.errors)
         }
     }
 }

@@ -68,6 +68,16 @@ impl FieldErrors {
         self.0.insert(field.to_owned(), value);
     }
 
+    /// Adds what others say, in place of what is said of the same fields.
+    pub(crate) fn merge(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// Something is wrong with the field.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
     /// Nothing is wrong.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -122,7 +132,7 @@ const CONSTRAINTS: &[(&str, &str, &str)] = &[
     (
         "multivariate_option_key_key",
         "key",
-        "Multivariate option with this key already exists for this feature.",
+        "Multivariate option with this key already exists for the feature.",
     ),
     (
         "identity_identifier_key",

@@ -11,6 +11,7 @@ mod field;
 mod openapi;
 mod page;
 mod patch;
+mod query;
 mod reply;
 pub(crate) mod throttle;
 mod time;
@@ -24,5 +25,6 @@ pub(crate) use field::{Bool, Choice, Email, Field, Float, Id, Int, Text, Timesta
 pub(crate) use openapi::document;
 pub(crate) use page::{Page, PageRequest};
 pub(crate) use patch::{Patch, set};
+pub(crate) use query::Params;
 pub(crate) use reply::{Created, NoContent, Reply};
 pub(crate) use time::ApiTime;

@@ -39,12 +39,12 @@ scalar!(
 macro_rules! row {
     (
         $(#[$meta:meta])*
-        pub(crate) struct $name:ident {
+        $visibility:vis struct $name:ident {
             $( $(#[$field_meta:meta])* $field:ident: $type:ty, )*
         }
     ) => {
         $(#[$meta])*
-        pub(crate) struct $name {
+        $visibility struct $name {
             $( $(#[$field_meta])* pub(crate) $field: $type, )*
         }
 

@@ -46,7 +46,7 @@ join project on project.id = inserted.project_id;
 select id from project where id = :project_id for update;
 
 -- A state for each feature, with the feature's defaults unless the project prevents that; the value is
--- typed as its text looks (flagsmith-observed.md 4.4).
+-- typed as its text looks, like `FlagValue::initial` (flagsmith-observed.md 4.4).
 --! insert_states (environment_id, project_id, now)
 insert into feature_state (
     environment_id, feature_id, enabled, value_type, string_value, integer_value, boolean_value,
@@ -71,8 +71,8 @@ cross join lateral (
     select
         chosen.value,
         case
-            when lower(chosen.value) in ('true', 'false') then 'bool'
-            when chosen.value ~ '^[+-]?[0-9]{1,18}$' then
+            when chosen.value in ('true', 'True', 'false', 'False') then 'bool'
+            when chosen.value ~ '^(0|-?[1-9][0-9]{0,9})$' then
                 case
                     when chosen.value::bigint between -2147483648 and 2147483647 then 'int'
                     else 'unicode'

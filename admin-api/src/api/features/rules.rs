@@ -1,0 +1,186 @@
+//! What a feature may be called and what it starts with.
+
+use serde_json::{Value, json};
+
+use super::text::python_str;
+use crate::api::feature_states::{FlagValue, not_a_list};
+use crate::api::projects::Project;
+use crate::http::{Field, Text};
+
+/// The most characters a name may have.
+pub(super) const MAX_NAME: usize = 2000;
+const MAX_INITIAL_VALUE: usize = 20_000;
+
+/// The name has to fit the project's regular expression as a whole. One that cannot be read fits nothing.
+///
+/// Capitals are for the dashboard to keep out: Flagsmith's API takes them whatever the project says.
+pub(super) fn check_name(name: &str, project: &Project) -> Result<(), String> {
+    let Some(pattern) = project
+        .feature_name_regex
+        .as_deref()
+        .filter(|regex| !regex.is_empty())
+    else {
+        return Ok(());
+    };
+    let regex = regex_lite::Regex::new(&format!("^(?:{pattern})$"));
+    if regex.is_ok_and(|regex| regex.is_match(name)) {
+        Ok(())
+    } else {
+        Err(format!("Feature name must match regex: {pattern}"))
+    }
+}
+
+/// An initial value: text, or JSON that becomes text, except what Python takes for nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InitialValue;
+
+impl Field for InitialValue {
+    type Out = String;
+
+    fn read(&self, value: &Value) -> Result<String, Vec<String>> {
+        let nothing = match value {
+            Value::Bool(value) => !value,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            _ => false,
+        };
+        if nothing {
+            return Err(vec!["Not a valid string.".to_owned()]);
+        }
+        Text::max(MAX_INITIAL_VALUE)
+            .or_blank()
+            .verbatim()
+            .read(&Value::String(python_str(value)))
+    }
+}
+
+/// What the feature's default is in a new environment: on or off, and the value.
+pub(crate) fn defaults(
+    project: &Project,
+    default_enabled: bool,
+    initial_value: Option<&str>,
+) -> (bool, FlagValue) {
+    if project.prevent_flag_defaults {
+        (false, FlagValue::default())
+    } else {
+        (default_enabled, FlagValue::initial(initial_value))
+    }
+}
+
+/// What is said of a list of references to what cannot exist: ids, or objects with one in `field`.
+pub(super) fn unknown(list: Option<&Value>, field: &str) -> Option<Value> {
+    let items = match list? {
+        Value::Array(items) if items.is_empty() => return None,
+        Value::Array(items) => items,
+        other => return Some(not_a_list(other)),
+    };
+    let missing = |id: &Value| {
+        json!([format!(
+            "Invalid pk \"{}\" - object does not exist.",
+            python_str(id)
+        )])
+    };
+    if field.is_empty() {
+        return items.first().map(missing);
+    }
+    let nested = items
+        .iter()
+        .map(|item| json!({ field: missing(&item[field]) }));
+    Some(nested.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(regex: Option<&str>) -> Project {
+        Project {
+            id: 1,
+            uuid: uuid::Uuid::nil(),
+            organisation_id: 1,
+            name: String::new(),
+            hide_disabled_flags: false,
+            prevent_flag_defaults: false,
+            enable_realtime_updates: false,
+            only_allow_lower_case_feature_names: true,
+            feature_name_regex: regex.map(ToOwned::to_owned),
+            stale_flags_limit_days: 30,
+            minimum_change_request_approvals: None,
+            enforce_feature_owners: false,
+            created_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn names_fit_as_a_whole() {
+        for (regex, name, fits) in [
+            (None, "with space/é:!", true),
+            (Some(""), "ANY", true),
+            (Some("[a-z_]+"), "lower_case", true),
+            (Some("[a-z_]+"), "lower1", false),
+            (Some("[a-z_]+"), "Upper", false),
+            (Some("a|b"), "ax", false),
+            (Some("["), "anything", false),
+        ] {
+            let outcome = check_name(name, &project(regex));
+            assert_eq!(outcome.is_ok(), fits, "{regex:?} {name}");
+            if let Err(message) = outcome {
+                assert_eq!(
+                    message,
+                    format!("Feature name must match regex: {}", regex.unwrap())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn initial_values_become_text() {
+        for (value, expected) in [
+            (json!("hello"), Ok("hello")),
+            (json!(""), Ok("")),
+            (json!(42), Ok("42")),
+            (json!(0), Ok("0")),
+            (json!(1.5), Ok("1.5")),
+            (json!(true), Ok("True")),
+            (json!({"a": 1}), Ok("{'a': 1}")),
+            (json!(false), Err("Not a valid string.")),
+            (json!([]), Err("Not a valid string.")),
+            (
+                json!("v".repeat(20_001)),
+                Err("Ensure this field has no more than 20000 characters."),
+            ),
+        ] {
+            let read = InitialValue.read(&value);
+            let read = read.as_deref().map_err(|messages| messages[0].as_str());
+            assert_eq!(read, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn references_to_what_cannot_exist() {
+        assert_eq!(unknown(None, ""), None);
+        assert_eq!(unknown(Some(&json!([])), ""), None);
+        assert_eq!(
+            unknown(Some(&json!([9])), ""),
+            Some(json!(["Invalid pk \"9\" - object does not exist."]))
+        );
+        assert_eq!(
+            unknown(Some(&json!([{"model_field": 9}])), "model_field"),
+            Some(json!([{"model_field": ["Invalid pk \"9\" - object does not exist."]}]))
+        );
+    }
+
+    #[test]
+    fn projects_may_want_everything_off() {
+        let mut project = project(None);
+        assert_eq!(
+            defaults(&project, true, Some("1")),
+            (true, FlagValue::initial(Some("1")))
+        );
+        project.prevent_flag_defaults = true;
+        assert_eq!(
+            defaults(&project, true, Some("1")),
+            (false, FlagValue::default())
+        );
+    }
+}
