@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 pub mod background;
+pub mod command;
 pub mod config;
 pub mod edge_host;
 pub mod http;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use yardarm::app::{App, Clock, Random};
 use yardarm::background::Background;
+use yardarm::command::{CreateAdmin, Snapshot};
 use yardarm::config::{Database, Logging, Opened, Operation, Server};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
@@ -27,7 +28,7 @@ struct Arguments {
 }
 
 /// Without one, it both serves and works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Command {
     /// Answers HTTP requests only; some other process has to work.
     Serve,
@@ -35,8 +36,13 @@ enum Command {
     Work,
     /// Brings the database to this program's version and ends.
     Migrate,
-    /// Prints the OpenAPI document.
+    /// Prints the `OpenAPI` document.
     Openapi,
+    /// Makes somebody superuser.
+    CreateAdmin(CreateAdmin),
+    /// Looks into what is published.
+    #[command(subcommand)]
+    Snapshot(Snapshot),
 }
 
 #[tokio::main]
@@ -52,15 +58,26 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(Command::Openapi) = arguments.command {
-        println!("{}", router::openapi().to_pretty_json()?);
-        return Ok(());
+    match &arguments.command {
+        Some(Command::Openapi) => {
+            println!("{}", router::openapi().to_pretty_json()?);
+            return Ok(());
+        }
+        Some(Command::Snapshot(snapshot)) => {
+            print!("{}", snapshot.run()?);
+            return Ok(());
+        }
+        _ => {}
     }
     arguments.logging.start()?;
     let clock = Clock::system();
     let Opened { pool, private } = arguments.database.open(clock.clone()).await?;
-    let outcome = match arguments.command {
+    let outcome = match &arguments.command {
         Some(Command::Migrate) => Ok(()),
+        Some(Command::CreateAdmin(admin)) => {
+            let app = App::new(pool.clone(), clock, Random::system());
+            admin.clone().run(&app).await
+        }
         _ => operate(&arguments, &pool).await,
     };
     if let Some(private) = private {

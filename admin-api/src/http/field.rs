@@ -104,7 +104,7 @@ impl Field for Email {
 }
 
 /// Django's idea of an address, without quoted local parts and literal IP addresses.
-fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };

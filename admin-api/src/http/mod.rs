@@ -21,7 +21,7 @@ pub(crate) use body::{Body, Fields, Mode};
 pub(crate) use cors::cors;
 pub(crate) use envelope::{Envelope, FLAGSMITH_VERSION, envelope, not_found};
 pub(crate) use error::{ApiError, FieldErrors};
-pub(crate) use field::{Bool, Choice, Email, Field, Float, Id, Int, Text, Timestamp};
+pub(crate) use field::{Bool, Choice, Email, Field, Float, Id, Int, Text, Timestamp, is_email};
 pub(crate) use openapi::document;
 pub(crate) use page::{Page, PageRequest};
 pub(crate) use patch::{Patch, set};

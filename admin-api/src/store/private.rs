@@ -2,7 +2,7 @@
 //! for people who name no `DATABASE_URL`, and for the tests. It ends with the program that started
 //! it, however that ends: Postgres is started by a small shell that watches a pipe from us.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -33,7 +33,10 @@ pub enum Durability {
 /// A running private cluster.
 #[derive(Debug)]
 pub struct Private {
-    keeper: Child,
+    /// `None` when another process runs it and we only use it.
+    keeper: Option<Child>,
+    /// Held by the process that runs it.
+    _lock: Option<File>,
     socket: PathBuf,
     /// The socket's folder when it is not inside the data directory.
     _elsewhere: Option<Elsewhere>,
@@ -48,7 +51,8 @@ struct Account {
 }
 
 impl Private {
-    /// Starts the cluster in `folder`, making it first where there is none.
+    /// Starts the cluster in `folder`, making it first where there is none. Where another process runs it
+    /// already, that one is used, as long as it runs.
     ///
     /// # Errors
     /// When no Postgres is installed, the folder cannot be used, or Postgres does not come up.
@@ -60,17 +64,30 @@ impl Private {
         if let Some(account) = &account {
             give(&folder, account)?;
         }
+        let (socket, elsewhere) = socket_folder(&folder)?;
+        let lock = File::create(folder.join("owner.lock"))?;
+        if lock.try_lock().is_err() {
+            let mut private = Self {
+                keeper: None,
+                _lock: None,
+                socket,
+                _elsewhere: None,
+            };
+            private.wait_until_ready(&folder).await?;
+            return Ok(private);
+        }
+        if let Some(account) = &account {
+            give(&socket, account)?;
+        }
         let data = folder.join("data");
         if !data.join("PG_VERSION").exists() {
             create(&binaries, account.as_ref(), &data).await?;
         }
-        let (socket, elsewhere) = socket_folder(&folder)?;
-        if let Some(account) = &account {
-            give(&socket, account)?;
-        }
+        wait_for_predecessor(&data).await?;
         let keeper = spawn(&binaries, account.as_ref(), &data, &socket, durability)?;
         let mut private = Self {
-            keeper,
+            keeper: Some(keeper),
+            _lock: Some(lock),
             socket,
             _elsewhere: elsewhere,
         };
@@ -87,10 +104,13 @@ impl Private {
         )
     }
 
-    /// Stops the cluster and waits until it has written everything down.
+    /// Stops the cluster, if it is ours, and waits until it has written everything down.
     pub async fn stop(mut self) {
-        drop(self.keeper.stdin.take());
-        if timeout(Duration::from_secs(30), self.keeper.wait())
+        let Some(mut keeper) = self.keeper.take() else {
+            return;
+        };
+        drop(keeper.stdin.take());
+        if timeout(Duration::from_secs(30), keeper.wait())
             .await
             .is_err()
         {
@@ -107,7 +127,13 @@ impl Private {
             {
                 return Ok(());
             }
-            if let Some(status) = self.keeper.try_wait()? {
+            let ended = self
+                .keeper
+                .as_mut()
+                .map(Child::try_wait)
+                .transpose()?
+                .flatten();
+            if let Some(status) = ended {
                 let log = fs::read_to_string(folder.join("postgres.log")).unwrap_or_default();
                 let tail: Vec<&str> = log.lines().rev().take(5).collect();
                 bail!(
@@ -241,6 +267,31 @@ fn command(program: &Path, account: Option<&Account>) -> Command {
     command
 }
 
+/// Waits until the Postgres of a process that was killed has ended, and removes what it left behind if it
+/// was killed too: its process id may be somebody else's by now, which Postgres would take for its own.
+async fn wait_for_predecessor(data: &Path) -> anyhow::Result<()> {
+    let file = data.join("postmaster.pid");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Ok(text) = fs::read_to_string(&file) {
+        let pid = text.lines().next().unwrap_or_default().trim().to_owned();
+        if !Path::new("/proc/self").exists() {
+            return Ok(());
+        }
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if !command.contains("postgres") {
+            fs::remove_file(&file)?;
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "another Postgres (process {pid}) still uses {}",
+            data.display()
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 async fn create(binaries: &Path, account: Option<&Account>, data: &Path) -> anyhow::Result<()> {
     tracing::info!(folder = %data.display(), "making a private Postgres cluster");
     let output = command(&binaries.join("initdb"), account)
@@ -274,7 +325,7 @@ fn spawn(
     durability: Durability,
 ) -> anyhow::Result<Child> {
     let log = data.with_file_name("postgres.log");
-    let log = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut keeper = command(Path::new("/bin/sh"), account);
     keeper
         .args(["-c", KEEPER, "keeper"])

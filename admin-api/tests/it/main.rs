@@ -1,5 +1,7 @@
 //! The admin API over real HTTP requests on a real Postgres: one binary, a file a subject.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod accounts;
 mod app;
@@ -17,6 +19,7 @@ mod jobs;
 mod mounted;
 mod multivariate;
 mod organisations;
+mod private;
 mod projects;
 mod published_document;
 mod segments;

@@ -1,6 +1,5 @@
 //! An environment's types.
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -28,9 +27,6 @@ row! {
         use_identity_composite_key_for_hashing: bool,
         hide_sensitive_data: bool,
         use_identity_overrides_in_local_eval: bool,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
-        version: i64,
     }
 }
 
@@ -76,9 +72,6 @@ impl From<Environment> for EnvironmentOut {
             use_identity_composite_key_for_hashing,
             hide_sensitive_data,
             use_identity_overrides_in_local_eval,
-            created_at: _,
-            updated_at: _,
-            version: _,
         } = environment;
         Self {
             id,

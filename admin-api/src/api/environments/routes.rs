@@ -282,9 +282,6 @@ async fn save(tx: &Write<'_>, environment: &Environment) -> Result<(), ApiError>
         use_identity_composite_key_for_hashing,
         hide_sensitive_data,
         use_identity_overrides_in_local_eval,
-        created_at: _,
-        updated_at: _,
-        version: _,
     } = environment;
     tx.run(
         sql::UPDATE,

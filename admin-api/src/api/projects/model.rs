@@ -1,6 +1,5 @@
 //! A project's types.
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -24,7 +23,6 @@ row! {
         stale_flags_limit_days: i32,
         minimum_change_request_approvals: Option<i32>,
         enforce_feature_owners: bool,
-        created_at: DateTime<Utc>,
     }
 }
 
@@ -75,7 +73,6 @@ impl From<Project> for ProjectOut {
             stale_flags_limit_days,
             minimum_change_request_approvals,
             enforce_feature_owners,
-            created_at: _,
         } = project;
         Self {
             id,

@@ -238,7 +238,6 @@ async fn save(tx: &Write<'_>, project: &Project) -> Result<(), ApiError> {
         stale_flags_limit_days,
         minimum_change_request_approvals,
         enforce_feature_owners,
-        created_at: _,
     } = project;
     tx.run(
         sql::UPDATE,

@@ -1,0 +1,7 @@
+//! What the program does from the command line besides serving and working.
+
+mod create_admin;
+mod snapshot;
+
+pub use create_admin::CreateAdmin;
+pub use snapshot::Snapshot;
