@@ -120,15 +120,13 @@ impl Identities for IdentityFiles {
         now: Timestamp,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
         let address = Address::new(environment_key, identifier);
-        let lock = self.lock(&address).await;
-        if let Some(Some(held)) = self.shared.recent.get(&address) {
-            let mut record = IdentityRecord::clone(&held);
-            match record.apply(change) {
-                Ok(()) if record == *held => return Ok(Ok(record)),
-                Ok(()) => {}
-                Err(error) => return Ok(Err(error)),
-            }
+        // What changes nothing needs no turn: it is as if it had come before or after the others.
+        if let Some(Some(held)) = self.shared.recent.get(&address)
+            && held.is_unchanged_by(change)
+        {
+            return Ok(Ok(IdentityRecord::clone(&held)));
         }
+        let lock = self.lock(&address).await;
         let shared = Arc::clone(&self.shared);
         let (identifier, change) = (identifier.to_owned(), change.clone());
         on_disk(move || {

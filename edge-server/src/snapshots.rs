@@ -5,11 +5,11 @@
 //! are one step and no two publishers can take it backwards.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use ahash::RandomState;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::Mutex;
@@ -38,9 +38,9 @@ struct Shared {
 /// What a reader sees at one moment.
 #[derive(Debug, Default, Clone)]
 struct Index {
-    environments: HashMap<Arc<str>, Environment>,
+    environments: HashMap<Arc<str>, Environment, RandomState>,
     /// SHA-256 of a server-side key, lower-case hex, to the client-side key.
-    server_keys: HashMap<Box<str>, Arc<str>>,
+    server_keys: HashMap<Box<str>, Arc<str>, RandomState>,
 }
 
 #[derive(Debug, Clone)]

@@ -72,6 +72,9 @@ pub enum ChangeError {
     OutOfRange,
 }
 
+/// Up to how many keys comparing each with each is quicker than applying and looking.
+const FEW_COMPARISONS: usize = 4096;
+
 impl IdentityRecord {
     /// Applies a change. On an error the record is as it was.
     ///
@@ -97,6 +100,20 @@ impl IdentityRecord {
                 self.merge(&[(key.clone(), Some(TraitScalar::Int(sum)))]);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether applying a change would leave the record as it is: what an SDK that sends the same traits
+    /// with every request asks for. May say no of a change that is large or rare, never yes wrongly.
+    pub fn is_unchanged_by(&self, change: &TraitChange) -> bool {
+        match change {
+            TraitChange::Merge(traits) => {
+                traits.len() * self.traits.len() <= FEW_COMPARISONS
+                    && traits
+                        .iter()
+                        .all(|(key, value)| self.get(key) == value.as_ref())
+            }
+            TraitChange::Increment { .. } => false,
         }
     }
 
@@ -193,6 +210,30 @@ mod tests {
             [("a", &text("one")), ("c", &TraitScalar::Bool(true))]
         );
         assert_eq!(record.traits[0].id, Some(7));
+    }
+
+    #[test]
+    fn what_changes_nothing_is_told_beforehand() {
+        let mut record = IdentityRecord::default();
+        let one = TraitScalar::Int(1);
+        let first = [("a", Some(one.clone())), ("b", Some(text("x")))];
+        record.apply(&merge(&first)).unwrap();
+        for (change, expected) in [
+            (merge(&[]), true),
+            (merge(&first), true),
+            (merge(&[("b", Some(text("x"))), ("c", None)]), true),
+            (merge(&[("a", Some(TraitScalar::Float(1.0)))]), false),
+            (merge(&[("a", None)]), false),
+            (merge(&[("c", Some(one.clone()))]), false),
+            (merge(&[("a", Some(text("y"))), ("a", Some(one))]), false),
+        ] {
+            assert_eq!(record.is_unchanged_by(&change), expected, "{change:?}");
+            if expected {
+                let mut after = record.clone();
+                after.apply(&change).unwrap();
+                assert_eq!(after, record);
+            }
+        }
     }
 
     #[test]
