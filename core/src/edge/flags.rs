@@ -46,7 +46,8 @@ fn feature_not_found() -> Response<Bytes> {
     reply
 }
 
-/// `GET /flags/<identifier>`, deprecated: an identity's flags without `variant`.
+/// `GET /flags/<identifier>`, deprecated: an identity's flags without `variant`, and with the
+/// control value of multivariate ones.
 pub(super) async fn get_of_identity<H: Host>(
     host: &H,
     access: &Access,
@@ -61,12 +62,8 @@ pub(super) async fn get_of_identity<H: Host>(
     let mut flags = Vec::with_capacity(asker.expected_length(snapshot, access.side));
     let feature = query::last(query, "feature").filter(|name| !name.is_empty());
     let found = asker.evaluate(access.settings, |identity, overrides| {
-        let side = access.side;
-        if let Some(name) = &feature {
-            return snapshot.write_identity_flag(side, identity, overrides, name, &mut flags);
-        }
-        snapshot.write_identity_flags(side, identity, overrides, &mut flags);
-        true
+        let feature = feature.as_deref();
+        snapshot.write_identity_controls(access.side, identity, overrides, feature, &mut flags)
     });
     if !found {
         return Ok(feature_not_found());

@@ -165,8 +165,8 @@ fn stored_part(sent: &[Sent<'_>]) -> Result<Option<TraitChange>, Errors> {
     Ok((!changes.is_empty()).then_some(TraitChange::Merge(changes)))
 }
 
-/// `GET /identities/<identifier>/`, deprecated: flags without `variant`, traits, and the segments the
-/// identity is in.
+/// `GET /identities/<identifier>/`, deprecated: flags without `variant` and with the control value of
+/// multivariate ones, traits, and the segments the identity is in.
 pub(super) async fn get_deprecated<H: Host>(
     host: &H,
     access: &Access,
@@ -181,7 +181,7 @@ pub(super) async fn get_deprecated<H: Host>(
     out.extend_from_slice(b"{\"flags\":");
     asker.evaluate(access.settings, |identity, overrides| {
         let mut flags = Vec::with_capacity(out.capacity());
-        snapshot.write_identity_flags(access.side, identity, overrides, &mut flags);
+        snapshot.write_identity_controls(access.side, identity, overrides, None, &mut flags);
         write_without_variants(&flags, &mut out);
         out.extend_from_slice(b",\"traits\":");
         asker.write_traits(access.settings, &mut out);

@@ -20,6 +20,7 @@ pub(super) struct Answer<'a> {
     key: &'a str,
     is_client: bool,
     hides_disabled: bool,
+    controls_only: bool,
 }
 
 impl<'a> Answer<'a> {
@@ -50,7 +51,14 @@ impl<'a> Answer<'a> {
             key,
             is_client: side == Side::Client,
             hides_disabled: snapshot.has(flag::HIDE_DISABLED_FLAGS),
+            controls_only: false,
         }
+    }
+
+    /// With the control value of every multivariate flag.
+    pub(super) fn with_controls_only(mut self) -> Self {
+        self.controls_only = true;
+        self
     }
 
     /// The record of a feature's default state.
@@ -100,7 +108,11 @@ impl<'a> Answer<'a> {
             if is_shown {
                 out.extend_from_slice(overriding.head());
                 out.extend_from_slice(the_feature());
-                out.extend_from_slice(overriding.tail(self.key));
+                out.extend_from_slice(if self.controls_only {
+                    overriding.control_tail()
+                } else {
+                    overriding.tail(self.key)
+                });
             }
             return is_shown;
         }
@@ -122,6 +134,7 @@ impl<'a> Answer<'a> {
             return true;
         }
         let tail = match self.session.split(choice.state) {
+            _ if self.controls_only => 0,
             Split::None | Split::Control => 0,
             Split::Variant(number) => number.saturating_add(1),
         };

@@ -123,6 +123,11 @@ impl<'a> Override<'a> {
         Span::read(self.entry, 16).of(self.overrides.bytes)
     }
 
+    /// What comes after the feature, with the control value.
+    pub(super) fn control_tail(&self) -> &'a [u8] {
+        Span::read(self.entry, 24).of(self.overrides.bytes)
+    }
+
     /// What comes after the feature, for who hashes by `key`.
     pub(super) fn tail(&self, key: &str) -> &'a [u8] {
         let bytes = self.overrides.bytes;

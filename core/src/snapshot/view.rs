@@ -234,6 +234,28 @@ impl Snapshot {
             .is_some_and(|number| answer.write(number, out))
     }
 
+    /// Like the two above, by `feature`, for Flagsmith's deprecated routes: those answer the control
+    /// value of a multivariate flag.
+    pub fn write_identity_controls(
+        &self,
+        side: Side,
+        identity: &Identity<'_>,
+        overrides: Option<&OverrideBucket>,
+        feature: Option<&str>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let key = self.hash_key(identity);
+        let answer = Answer::new(self, side, identity, &key, overrides);
+        let mut answer = answer.with_controls_only();
+        if let Some(name) = feature {
+            return self
+                .feature_named(name)
+                .is_some_and(|number| answer.write(number, out));
+        }
+        answer.write_all(out);
+        true
+    }
+
     /// Appends `[{"id":…,"name":…,"description":…}]`, the segments the identity is in (deprecated
     /// `GET /identities/<identifier>/`); without `Details` there is no `description`.
     pub fn write_identity_segments(&self, identity: &Identity<'_>, out: &mut Vec<u8>) {

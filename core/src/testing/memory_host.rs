@@ -65,6 +65,12 @@ impl MemoryHost {
         self.state().identities.get(&key).cloned()
     }
 
+    /// Stores an identity as it is, in place of what was stored of it.
+    pub fn store_identity(&self, environment_key: &str, identifier: &str, record: IdentityRecord) {
+        let key = (environment_key.to_owned(), identifier.to_owned());
+        self.state().identities.insert(key, record);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,9 @@
     reason = "tests read files and say when they skip"
 )]
 
+mod edge_host;
+mod edge_recorded;
+mod edge_recorded_world;
 mod edge_robust;
 mod edge_tables;
 mod engine_conformance;
