@@ -208,8 +208,17 @@ update edge_target
 set last_error = :error, last_error_at = :now
 where id = :target_id;
 
--- In the order of ids, so that two transactions cannot wait for each other.
---! enqueue_deliveries ()
+-- Wakes a delivery for each target. That covers every change announced so far, not only the one whose
+-- job this is; those of transactions still open are locked and stay. Targets in the order of ids, so
+-- that two transactions cannot wait for each other.
+--! hand_over ()
+with covered as (
+    -- By place rather than by id: a plan made while the queue was short would join row by row.
+    delete from job
+    where ctid = any(array(
+        select ctid from job where kind = 'publish' and lease is null for update skip locked
+    ))
+)
 select count(enqueue_job('deliver', target.id::text, jsonb_build_object('target_id', target.id), now()))
 from (select id from edge_target where enabled order by id) as target;
 
