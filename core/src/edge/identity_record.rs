@@ -75,6 +75,9 @@ pub enum ChangeError {
 /// Up to how many keys comparing each with each is quicker than applying and looking.
 const FEW_COMPARISONS: usize = 4096;
 
+/// Up to how many changes looking through the traits is quicker than a map of them.
+const FEW: usize = 32;
+
 impl IdentityRecord {
     /// Applies a change. On an error the record is as it was.
     ///
@@ -125,8 +128,30 @@ impl IdentityRecord {
             .map(|stored| &stored.value)
     }
 
-    /// Finds places by a map, so that a body of very many traits takes no quadratic time.
     fn merge(&mut self, changes: &[(String, Option<TraitScalar>)]) {
+        if changes.len() > FEW {
+            return self.merge_many(changes);
+        }
+        for (key, value) in changes {
+            let place = self.traits.iter().position(|stored| stored.key == *key);
+            match (value, place) {
+                (Some(value), Some(place)) => self.traits[place].value = value.clone(),
+                (Some(value), None) => {
+                    let (key, value) = (key.clone(), value.clone());
+                    self.traits.push(StoredTrait {
+                        id: None,
+                        key,
+                        value,
+                    });
+                }
+                (None, Some(place)) => drop(self.traits.remove(place)),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// The same by a map, so that a body of very many traits takes no quadratic time.
+    fn merge_many(&mut self, changes: &[(String, Option<TraitScalar>)]) {
         let mut slots: Vec<_> = std::mem::take(&mut self.traits)
             .into_iter()
             .map(Some)
@@ -164,6 +189,8 @@ impl IdentityRecord {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(value: &str) -> TraitScalar {
@@ -272,6 +299,24 @@ mod tests {
             record.apply(&merge(&[("n", Some(other.clone()))])).unwrap();
             assert_eq!(record.apply(&by(1)), Err(ChangeError::NotAnInteger));
             assert_eq!(record.get("n"), Some(&other));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn many_changes_do_what_few_do(
+            changes in prop::collection::vec(("[a-d]", prop::option::of(0_i64..9)), 0..12)
+        ) {
+            let changes: Vec<_> = changes
+                .into_iter()
+                .map(|(key, value)| (key, value.map(TraitScalar::Int)))
+                .collect();
+            let (mut few, mut many) = (IdentityRecord::default(), IdentityRecord::default());
+            for half in changes.chunks(changes.len().div_ceil(2).max(1)) {
+                few.merge(half);
+                many.merge_many(half);
+            }
+            prop_assert_eq!(few, many);
         }
     }
 
