@@ -77,24 +77,25 @@ impl<'a> Answer<'a> {
             .sum();
         out.reserve(whole.min(self.bytes.len().saturating_mul(2)));
         out.push(b'[');
-        let mut is_first = true;
         for number in 0..binary::count(self.features.len()) {
-            let before = out.len();
-            if !is_first {
-                out.push(b',');
-            }
-            if self.write(number, out) {
-                is_first = false;
-            } else {
-                out.truncate(before);
-            }
+            self.write_with_comma(number, out);
         }
+        // The last comma goes, where there is one.
+        out.pop_if(|last| *last == b',');
         out.push(b']');
     }
 
     /// A flag, if it is to be shown. Features are asked for in ascending order.
-    #[inline]
     pub(super) fn write(&mut self, number: u32, out: &mut Vec<u8>) -> bool {
+        let is_shown = self.write_with_comma(number, out);
+        if is_shown {
+            out.pop_if(|last| *last == b',');
+        }
+        is_shown
+    }
+
+    #[inline]
+    fn write_with_comma(&mut self, number: u32, out: &mut Vec<u8>) -> bool {
         let Some(record) = self.features.get(number as usize) else {
             return false;
         };
@@ -102,12 +103,11 @@ impl<'a> Answer<'a> {
             return false;
         }
         let bytes = self.bytes;
-        let the_feature = || Span::read(record, feature::FEATURE).of(bytes);
         if let Some(overriding) = self.overrides.next_of(number) {
             let is_shown = overriding.is_enabled() || !self.hides_disabled;
             if is_shown {
                 out.extend_from_slice(overriding.head());
-                out.extend_from_slice(the_feature());
+                out.extend_from_slice(Span::read(record, feature::FEATURE).of(bytes));
                 out.extend_from_slice(if self.controls_only {
                     overriding.control_tail()
                 } else {
@@ -125,12 +125,13 @@ impl<'a> Answer<'a> {
         if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
             return false;
         }
+        let flag = Span::read(record, feature::FLAG);
         let tails = Span::read(of_state, state::TAILS);
         if tails.len == 0 {
             // The flag is there as a whole but for its end.
-            let flag = Span::read(record, feature::FLAG).of(bytes);
+            let flag = flag.of(bytes);
             out.extend_from_slice(flag.split_last().map_or(&[], |(_, flag)| flag));
-            out.extend_from_slice(br#","variant":null}"#);
+            out.extend_from_slice(br#","variant":null},"#);
             return true;
         }
         let tail = match self.session.split(choice.state) {
@@ -143,8 +144,20 @@ impl<'a> Answer<'a> {
             .get((tails.at as usize).saturating_add(tail as usize))
             .filter(|_| tail < tails.len)
             .map_or(&[][..], |span| Span::read(span, 0).of(bytes));
-        out.extend_from_slice(Span::read(of_state, state::HEAD).of(bytes));
-        out.extend_from_slice(the_feature());
+        let head = Span::read(of_state, state::HEAD);
+        let the_feature = Span::read(record, feature::FEATURE);
+        if head.len == 0 {
+            // Head and feature are side by side.
+            let end = the_feature.at.saturating_add(the_feature.len);
+            let both = Span {
+                at: flag.at,
+                len: end.saturating_sub(flag.at),
+            };
+            out.extend_from_slice(both.of(bytes));
+        } else {
+            out.extend_from_slice(head.of(bytes));
+            out.extend_from_slice(the_feature.of(bytes));
+        }
         out.extend_from_slice(tail);
         true
     }

@@ -199,6 +199,10 @@ impl<'a> Section<'a> {
                 at: at + flag.feature.at,
                 len: flag.feature.len,
             };
+            let options = match state.multivariate_feature_state_values.as_slice() {
+                [] => Span::default(),
+                _ => self.texts.append(&Fragments::options(state)),
+            };
             records
                 .span(Span {
                     at,
@@ -206,9 +210,13 @@ impl<'a> Section<'a> {
                 })
                 .span(feature)
                 .span(self.texts.add(name))
-                .span(self.texts.add(Fragments::options(state)))
+                .span(options)
                 .i64(state.feature.id)
-                .u32(u32::from(!is_for_clients(state)));
+                .u32(u32::from(!is_for_clients(state)))
+                .span(Span {
+                    at: at + flag.value.at,
+                    len: flag.value.len,
+                });
         }
         self.part(Part::NameTable, &binary::hash_table(names.into_iter()));
         self.part(Part::Features, &records.0);
@@ -218,6 +226,11 @@ impl<'a> Section<'a> {
     fn write_states(&mut self) {
         let document = self.document;
         let (mut records, mut tails) = (Writer::default(), Writer::default());
+        let heads: BTreeMap<&str, Vec<u8>> = document
+            .feature_states
+            .iter()
+            .map(|state| (state.feature.name.as_str(), self.fragments.head(state)))
+            .collect();
         let defaults = document.feature_states.iter().map(|state| (state, true));
         let of_segments = document.project.segments.iter();
         let overrides = of_segments.flat_map(|segment| &segment.feature_states);
@@ -236,8 +249,14 @@ impl<'a> Section<'a> {
                     tails.span(self.texts.add(tail));
                 }
             }
+            let head = self.fragments.head(state);
+            let is_default_head = heads.get(state.feature.name.as_str()) == Some(&head);
             records
-                .span(self.texts.add(self.fragments.head(state)))
+                .span(if is_default_head {
+                    Span::default()
+                } else {
+                    self.texts.add(head)
+                })
                 .span(Span {
                     at: first,
                     len: binary::count(tails.0.len() / Span::SIZE) - first,
@@ -305,6 +324,8 @@ struct Flag {
     json: Vec<u8>,
     /// The feature within.
     feature: Span,
+    /// The value within.
+    value: Span,
 }
 
 impl Flag {
@@ -316,11 +337,17 @@ impl Flag {
             len: binary::count(feature.len()),
         };
         json.extend_from_slice(&feature);
-        json.extend_from_slice(&fragments.tail(state, &state.feature_state_value));
+        let (tail, value) = fragments.tail_and_value(state);
+        let value = Span {
+            at: binary::count(json.len()) + value.at,
+            len: value.len,
+        };
+        json.extend_from_slice(&tail);
         json.push(b'}');
         Self {
             json,
             feature: span,
+            value,
         }
     }
 }

@@ -8,6 +8,10 @@ use serde_json::Value;
 use super::ascii_json;
 use super::document::{Document, Feature, FeatureState};
 use super::publication::{Details, Publication};
+use crate::engine::binary::{self, Span};
+
+/// The field of a flag that its value is in.
+const VALUE: &str = "feature_state_value";
 
 /// Writes the pieces of one publication's flags.
 pub(super) struct Fragments<'a> {
@@ -78,26 +82,42 @@ impl<'a> Fragments<'a> {
     }
 
     /// What comes after the feature, without `variant` and the closing brace.
-    pub(super) fn tail(&self, state: &FeatureState, value: &Value) -> Vec<u8> {
+    fn tail(&self, state: &FeatureState, value: &Value) -> Vec<u8> {
         let mut out = Vec::new();
         if let Some(details) = self.details {
             let row = details.states.get(&state.featurestate_uuid);
             let environment = self.shown(Some(self.document.id));
             let identity = self.shown(row.and_then(|row| row.identity));
             let segment = self.shown(row.and_then(|row| row.feature_segment));
-            field(&mut out, ",", "feature_state_value", value);
+            field(&mut out, ",", VALUE, value);
             field(&mut out, ",", "environment", &environment);
             field(&mut out, ",", "identity", &identity);
             field(&mut out, ",", "feature_segment", &segment);
             field(&mut out, ",", "enabled", &state.enabled);
         } else {
             field(&mut out, ",", "enabled", &state.enabled);
-            field(&mut out, ",", "feature_state_value", value);
+            field(&mut out, ",", VALUE, value);
         }
         out
     }
 
-    /// [`Self::tail`] with `variant` and the closing brace.
+    /// [`Self::tail`] of the state's own value, and where in it the value is.
+    pub(super) fn tail_and_value(&self, state: &FeatureState) -> (Vec<u8>, Span) {
+        let tail = self.tail(state, &state.feature_state_value);
+        let len = ascii_json::to_vec(&state.feature_state_value).len();
+        // The full shape starts with the value, the slim one ends with it.
+        let at = match self.details {
+            Some(_) => r#","":"#.len() + VALUE.len(),
+            None => tail.len() - len,
+        };
+        let value = Span {
+            at: binary::count(at),
+            len: binary::count(len),
+        };
+        (tail, value)
+    }
+
+    /// [`Self::tail`] with `variant`, the closing brace and the comma before the next flag.
     pub(super) fn whole_tail(
         &self,
         state: &FeatureState,
@@ -106,7 +126,7 @@ impl<'a> Fragments<'a> {
     ) -> Vec<u8> {
         let mut out = self.tail(state, value);
         field(&mut out, ",", "variant", &variant);
-        out.push(b'}');
+        out.extend_from_slice(b"},");
         out
     }
 

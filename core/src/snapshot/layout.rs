@@ -71,22 +71,24 @@ pub(super) mod feature {
     pub(in super::super) const FEATURE: usize = 8;
     /// The name.
     pub(in super::super) const NAME: usize = 16;
-    /// The body of its multivariate options.
+    /// The body of its multivariate options, where it has any.
     pub(in super::super) const OPTIONS: usize = 24;
     /// The id.
     pub(in super::super) const ID: usize = 32;
     /// Whether only server-side keys see it.
     pub(in super::super) const SERVER_ONLY: usize = 40;
+    /// The value within the flag.
+    pub(in super::super) const VALUE: usize = 44;
     /// Bytes of a record.
-    pub(in super::super) const SIZE: usize = 44;
+    pub(in super::super) const SIZE: usize = 52;
 }
 
 /// A state's record, one for each state of the plan.
 pub(super) mod state {
-    /// What comes before the feature.
+    /// What comes before the feature; empty where it is as in the default state.
     pub(in super::super) const HEAD: usize = 0;
-    /// Its tails: of the control value, then of each variant. None for a default state without
-    /// variants, whose flag is there as a whole.
+    /// Its tails, each with the comma that goes before the next flag: of the control value, then of
+    /// each variant. None for a default state without variants, whose flag is there as a whole.
     pub(in super::super) const TAILS: usize = 8;
     /// On or off.
     pub(in super::super) const ENABLED: usize = 16;

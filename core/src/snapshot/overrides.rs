@@ -123,12 +123,12 @@ impl<'a> Override<'a> {
         Span::read(self.entry, 16).of(self.overrides.bytes)
     }
 
-    /// What comes after the feature, with the control value.
+    /// What comes after the feature, and a comma, with the control value.
     pub(super) fn control_tail(&self) -> &'a [u8] {
         Span::read(self.entry, 24).of(self.overrides.bytes)
     }
 
-    /// What comes after the feature, for who hashes by `key`.
+    /// What comes after the feature, and a comma, for who hashes by `key`.
     pub(super) fn tail(&self, key: &str) -> &'a [u8] {
         let bytes = self.overrides.bytes;
         let control = Span::read(self.entry, 24);
@@ -180,7 +180,7 @@ pub(super) fn write_buckets(
         .iter()
         .map(|(identifier, states)| {
             let of_states = states.values().map(|state| {
-                let per_value = 32 + fragments.tail(state, &state.feature_state_value).len() + 20;
+                let per_value = 32 + fragments.tail_and_value(state).0.len() + 20;
                 72 + per_value * (1 + state.multivariate_feature_state_values.len())
             });
             identifier.len() + 28 + of_states.sum::<usize>()

@@ -185,7 +185,19 @@ impl Snapshot {
             .iter()
             .find(|record| i64_at(*record, feature::ID) == feature_id)?;
         let is_hidden = side == Side::Client && u32_at(record, feature::SERVER_ONLY) != 0;
-        (!is_hidden).then(|| self.slice(Span::read(record, feature::OPTIONS)))
+        if is_hidden {
+            return None;
+        }
+        let options = Span::read(record, feature::OPTIONS);
+        if options.len > 0 {
+            return Some(self.slice(options));
+        }
+        let control = Span::read(record, feature::VALUE).of(&self.bytes);
+        Some(
+            [br#"{"control_value":"#, control, br#","options":[]}"#]
+                .concat()
+                .into(),
+        )
     }
 
     /// Whether a feature of this name exists (analytics drop the others).

@@ -335,15 +335,29 @@ fn segments_of_an_identity() {
 
 #[test]
 fn multivariate_options() {
-    let snapshot = Compiled::new(&publication(&document(), true)).snapshot;
-    let options = |side, id| snapshot.multivariate_options(side, id);
-    assert_eq!(
-        text(&options(Side::Client, 3).expect("is there")),
-        r#"{"control_value":"control value","options":[{"value":"second"},{"value":"first"}]}"#
-    );
-    assert_eq!(options(Side::Client, 4), None);
-    assert!(options(Side::Server, 4).is_some());
-    assert_eq!(options(Side::Server, 99), None);
+    for has_details in [true, false] {
+        let snapshot = Compiled::new(&publication(&document(), has_details)).snapshot;
+        let options = |side, id| {
+            let body = snapshot.multivariate_options(side, id)?;
+            Some(text(&body).to_owned())
+        };
+        assert_eq!(
+            options(Side::Client, 3).as_deref(),
+            Some(
+                r#"{"control_value":"control value","options":[{"value":"second"},{"value":"first"}]}"#
+            )
+        );
+        assert_eq!(
+            options(Side::Client, 1).as_deref(),
+            Some(r#"{"control_value":"d\u00e9fault","options":[]}"#)
+        );
+        assert_eq!(options(Side::Client, 4), None);
+        assert_eq!(
+            options(Side::Server, 4).as_deref(),
+            Some(r#"{"control_value":true,"options":[]}"#)
+        );
+        assert_eq!(options(Side::Server, 99), None);
+    }
 }
 
 #[test]
