@@ -113,6 +113,7 @@ impl Runner {
     pub async fn run(mut self, mut wake: broadcast::Receiver<Heard>, stop: CancellationToken) {
         let mut renewal = interval(self.settings.lease / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut deaf = false;
         while !stop.is_cancelled() {
             let full = match self.take().await {
                 Ok(full) => full,
@@ -134,10 +135,8 @@ impl Runner {
                     self.running.remove(&id);
                 }
                 _ = renewal.tick() => self.renew().await,
-                heard = wake.recv() => {
-                    if matches!(heard, Err(broadcast::error::RecvError::Closed)) {
-                        sleep(self.settings.poll).await;
-                    }
+                heard = wake.recv(), if !deaf => {
+                    deaf = matches!(heard, Err(broadcast::error::RecvError::Closed));
                 }
                 () = sleep(self.settings.poll) => {}
             }

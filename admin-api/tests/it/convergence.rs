@@ -255,6 +255,25 @@ async fn a_switch_reaches_every_edge_at_once_whoever_is_dead() {
     converge(&world, &edges, Duration::from_secs(40), 0).await;
 }
 
+/// Nothing changes, but an edge loses all that it held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_lost_everything_is_filled_again() {
+    let url = database().await;
+    let world = World::new(connect(&url).await).await;
+    let mut edges = [RemoteEdge::start().await];
+    target(&world.sql, "edge", &edges[0]).await;
+    world.feature("switch").await;
+    for key in ["one", "two", "three", "gone"] {
+        world.environment(key).await;
+    }
+    world.delete("gone").await;
+    let _publisher = Mortal::new(&url);
+    converge(&world, &edges, Duration::from_secs(20), 0).await;
+    edges[0].go_down().await;
+    edges[0].come_up(true).await;
+    converge(&world, &edges, Duration::from_secs(20), 0).await;
+}
+
 fn work(url: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_yardarm"))
         .arg("work")
