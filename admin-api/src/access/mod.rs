@@ -13,6 +13,6 @@ pub(crate) use guard::{
 pub(crate) use permission::{
     Described, EnvironmentPermission, OrganisationPermission, Permission, ProjectPermission,
 };
-pub(crate) use policy::{MyPermissions, Role, Standing};
+pub(crate) use policy::{DetailedPermissions, MyPermissions, Role, Standing};
 pub(crate) use right::*;
 pub(crate) use superuser::Superuser;

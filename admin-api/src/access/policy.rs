@@ -99,6 +99,35 @@ impl From<Standing> for MyPermissions {
     }
 }
 
+/// What somebody may do, and where that comes from.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DetailedPermissions {
+    admin: bool,
+    permissions: Vec<&'static str>,
+    is_directly_granted: bool,
+    derived_from: DerivedFrom,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DerivedFrom {
+    groups: Vec<i64>,
+    roles: Vec<i64>,
+}
+
+impl From<Standing> for DetailedPermissions {
+    fn from(standing: Standing) -> Self {
+        Self {
+            admin: standing.is_admin(),
+            permissions: Vec::new(),
+            is_directly_granted: standing.role == Some(Role::Admin),
+            derived_from: DerivedFrom {
+                groups: Vec::new(),
+                roles: Vec::new(),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

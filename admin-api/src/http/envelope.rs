@@ -68,7 +68,7 @@ impl Envelope {
                         RefOr::Ref(_) => false,
                     })
             });
-            let plain = !path.starts_with("/api/");
+            let plain = !path.starts_with("/api/") || path.starts_with("/api/v1/users/");
             if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
                 facts.insert(path.clone(), Facts { allow, html, plain });
             }

@@ -142,6 +142,15 @@ async fn what_is_wrong_is_told_in_flagsmiths_words() {
         json!({"detail": "No Environment matches the given query."})
     );
     let eve = t.person("eve").await;
+    let key = make(&ann, project, "Other").await["api_key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let detailed = format!("{ENVIRONMENTS}{key}/user-detailed-permissions/{}/", eve.id);
+    assert_eq!(
+        ann.get(&detailed).await.expect(200)["is_directly_granted"],
+        false
+    );
     let listed = eve
         .get(&format!("{ENVIRONMENTS}?project={project}"))
         .await

@@ -134,6 +134,17 @@ async fn strangers_and_plain_members_do_not_see_it() {
     }
     let theirs = json!({"name": "P", "organisation": acme});
     bob.post("/api/v1/projects/", theirs).await.expect(403);
+    let detailed = ann
+        .get(&format!("{path}user-detailed-permissions/{}/", bob.id))
+        .await;
+    assert_eq!(detailed.expect(200)["admin"], false);
+    let all = ann
+        .get(&format!("{path}all-user-permissions/{}/", ann.id))
+        .await;
+    assert_eq!(all.expect(200)["admin"], true);
+    ann.get(&format!("{path}all-user-permissions/999999/"))
+        .await
+        .expect(404);
     assert_eq!(
         ann.get(&format!("{path}my-permissions/")).await.expect(200),
         json!({"permissions": [], "admin": true, "tag_based_permissions": []})

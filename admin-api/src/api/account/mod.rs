@@ -3,6 +3,7 @@
 mod common_passwords;
 mod create;
 mod model;
+mod others;
 pub(crate) mod password;
 mod routes;
 mod rules;

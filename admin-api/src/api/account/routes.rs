@@ -8,8 +8,8 @@ use super::create::{NewUser, create_token, create_user, list};
 use super::model::{
     DeleteMe, Me, MeIn, ResetPassword, SetEmail, SetPassword, SignUp, SignedUp, User, onboarding,
 };
-use super::password;
 use super::rules::{Owner, check_password};
+use super::{others, password};
 use crate::app::App;
 use crate::http::{
     Actor, ApiError, Body, Bool, Choice, Created, Email, Fields, Mode, NoContent, Reply, Text, set,
@@ -20,7 +20,8 @@ use crate::store::{Db, Entry, Object, Queries as _};
 /// The table of this resource's operations.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(create))
+        .merge(others::routes())
+        .routes(routes!(others::list, create))
         .routes(routes!(get, update, partial_update, delete))
         .routes(routes!(update_onboarding))
         .routes(routes!(set_password))

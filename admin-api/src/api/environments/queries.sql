@@ -23,6 +23,16 @@ where environment.project_id = :project_id;
 --! project_exists (id)
 select exists (select from project where id = :id);
 
+--! standing (id, user_id)
+select organisation_member.role
+from users
+join environment on environment.id = :id
+join project on project.id = environment.project_id
+left join organisation_member
+    on organisation_member.organisation_id = project.organisation_id
+    and organisation_member.user_id = users.id
+where users.id = :user_id;
+
 --! key_by_uuid (uuid)
 select api_key from environment where uuid = :uuid;
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::model::{Environment, EnvironmentDetail, EnvironmentIn, EnvironmentWithMetadata};
 use crate::access::{
-    self, Admin, CreateEnvironment, Described, EnvironmentPermission, In, Member, MyPermissions,
-    Permission as _, ViewEnvironment,
+    self, Admin, CreateEnvironment, Described, DetailedPermissions, EnvironmentPermission, In,
+    Member, MyPermissions, Permission as _, Standing, ViewEnvironment,
 };
 use crate::app::App;
 use crate::http::{Actor, ApiError, Body, Created, Mode, NoContent, Page, PageRequest, Reply};
@@ -27,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_by_uuid))
         .routes(routes!(get, update, partial_update, delete))
         .routes(routes!(my_permissions))
+        .routes(routes!(detailed_permissions))
         .routes(routes!(document))
 }
 
@@ -243,6 +244,24 @@ async fn permissions(_actor: Actor) -> Reply<Vec<Described>> {
     security(("token" = [])))]
 async fn my_permissions(environment: In<Environment, Member>) -> Reply<MyPermissions> {
     Reply(environment.standing.into())
+}
+
+/// What somebody may do in the environment, and where that comes from.
+#[utoipa::path(get,
+    path = "/api/v1/environments/{environment_api_key}/user-detailed-permissions/{user_pk}/",
+    operation_id = "environments_user_detailed_permissions_retrieve", tag = "Environments",
+    params(("environment_api_key" = String, Path), ("user_pk" = i64, Path)),
+    responses((status = 200, body = DetailedPermissions)), security(("token" = [])))]
+async fn detailed_permissions(
+    State(app): State<App>,
+    environment: In<Environment, Admin>,
+    Path((_, user)): Path<(String, String)>,
+) -> Result<Reply<DetailedPermissions>, ApiError> {
+    let none = || ApiError::NotFound("FFAdminUser");
+    let user: i64 = user.parse().map_err(|_| none())?;
+    let db = app.db().await?;
+    let standing: Option<Standing> = db.maybe(sql::STANDING, [&environment.it.id, &user]).await?;
+    Ok(Reply(standing.ok_or_else(none)?.into()))
 }
 
 /// The environment document: what SDKs evaluate locally.

@@ -107,7 +107,6 @@ mod tests {
             stale_flags_limit_days: 30,
             minimum_change_request_approvals: None,
             enforce_feature_owners: false,
-            created_at: chrono::DateTime::UNIX_EPOCH,
         }
     }
 

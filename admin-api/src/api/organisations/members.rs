@@ -1,14 +1,14 @@
 //! The operations on an organisation's members.
 
 use axum::extract::{Path, Query, State};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{MemberId, MemberOut, MemberRow, Organisation, RoleIn};
-use crate::access::{Admin, In, Member, Role, Standing};
+use crate::access::{Admin, DetailedPermissions, In, Member, Standing};
 use crate::app::App;
 use crate::http::{ApiError, Body, Choice, Field as _, FieldErrors, Id, Mode, Reply};
 use crate::sql::api::organisations as sql;
@@ -130,35 +130,6 @@ fn read_ids(body: Value) -> Result<Vec<i64>, ApiError> {
         ids.push(id);
     }
     Ok(ids)
-}
-
-/// What somebody may do, and where that comes from.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DetailedPermissions {
-    admin: bool,
-    permissions: Vec<&'static str>,
-    is_directly_granted: bool,
-    derived_from: DerivedFrom,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct DerivedFrom {
-    groups: Vec<i64>,
-    roles: Vec<i64>,
-}
-
-impl From<Standing> for DetailedPermissions {
-    fn from(standing: Standing) -> Self {
-        Self {
-            admin: standing.is_admin(),
-            permissions: Vec::new(),
-            is_directly_granted: standing.role == Some(Role::Admin),
-            derived_from: DerivedFrom {
-                groups: Vec::new(),
-                roles: Vec::new(),
-            },
-        }
-    }
 }
 
 /// What a member may do in the organisation.

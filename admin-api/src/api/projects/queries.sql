@@ -10,6 +10,15 @@ where
     and (:uuid::uuid is null or project.uuid = :uuid)
 order by project.id;
 
+--! standing (id, user_id)
+select organisation_member.role
+from users
+join project on project.id = :id
+left join organisation_member
+    on organisation_member.organisation_id = project.organisation_id
+    and organisation_member.user_id = users.id
+where users.id = :user_id;
+
 --! id_by_uuid (uuid)
 select id from project where uuid = :uuid;
 

@@ -18,8 +18,8 @@ use crate::http::{Actor, ApiError, Body, Created, FieldErrors, Id, Mode, NoConte
 use crate::sql::api::projects as sql;
 use crate::store::{Entry, Object, Queries as _, Write};
 
-/// The table of this resource's operations.
-pub(crate) fn routes() -> OpenApiRouter<App> {
+/// The table of this file's operations.
+pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(permissions))
