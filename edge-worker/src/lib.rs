@@ -17,6 +17,7 @@ mod identities;
 mod objects;
 mod shelf;
 mod snapshots;
+mod spare;
 mod store;
 mod usage;
 mod wire;

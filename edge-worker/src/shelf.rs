@@ -178,21 +178,18 @@ impl Shelf {
     }
 
     /// Every environment held with its version, 0 where there was none. `None` while another request
-    /// is looking.
-    pub(crate) fn begin_check(&mut self, now: i64) -> Option<Vec<(String, u64)>> {
+    /// is looking, unless this one `waits` for news.
+    pub(crate) fn begin_check(&mut self, now: i64, waits: bool) -> Option<Vec<(String, u64)>> {
         let running = |since: i64| (0..CHECK_LOST_AFTER).contains(&(now - since));
-        if self.checking_since.is_some_and(running) {
+        if !waits && self.checking_since.is_some_and(running) {
             return None;
         }
         self.checking_since = Some(now);
-        Some(self.versions())
-    }
-
-    /// Every environment held with its version, 0 where there was none.
-    pub(crate) fn versions(&self) -> Vec<(String, u64)> {
         let held = self.copies.iter();
-        held.map(|(key, copy)| (key.clone(), copy.version()))
-            .collect()
+        Some(
+            held.map(|(key, copy)| (key.clone(), copy.version()))
+                .collect(),
+        )
     }
 
     /// Ends a look: these versions were the newest at `now`.
@@ -231,5 +228,151 @@ fn age(checked: i64, now: i64, ages: Ages) -> Age {
         past if past < ages.revalidate => Age::Fresh,
         past if past < ages.max_stale => Age::Stale,
         _ => Age::Expired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yardarm_core::snapshot::Package;
+
+    use super::*;
+
+    const AGES: Ages = Ages {
+        revalidate: 2_000,
+        max_stale: 30_000,
+    };
+
+    fn snapshot(key: &str, version: u64) -> Snapshot {
+        Snapshot::open(Package::tombstone(key, version, 0).snapshot()).unwrap()
+    }
+
+    fn held(shelf: &mut Shelf, key: &str, now: i64) -> Option<(u64, Age)> {
+        let (snapshot, age) = shelf.find(key, now, AGES)?;
+        Some((snapshot.map_or(0, |held| held.version()), age))
+    }
+
+    #[test]
+    fn a_copy_ages() {
+        let mut shelf = Shelf::default();
+        assert_eq!(held(&mut shelf, "a", 0), None);
+        shelf.hold("a", Some(snapshot("a", 1)), 10_000);
+        for (now, age) in [
+            (9_000, Age::Fresh),
+            (11_999, Age::Fresh),
+            (12_000, Age::Stale),
+            (39_999, Age::Stale),
+            (40_000, Age::Expired),
+        ] {
+            assert_eq!(held(&mut shelf, "a", now), Some((1, age)), "{now}");
+        }
+    }
+
+    #[test]
+    fn versions_only_grow() {
+        let mut shelf = Shelf::default();
+        shelf.hold("a", Some(snapshot("a", 5)), 0);
+        shelf.hold("a", Some(snapshot("a", 4)), 5_000);
+        assert_eq!(held(&mut shelf, "a", 5_000), Some((5, Age::Fresh)));
+        shelf.hold("a", None, 9_000);
+        assert_eq!(held(&mut shelf, "a", 9_000), Some((5, Age::Fresh)));
+        shelf.hold("a", Some(snapshot("a", 6)), 9_000);
+        assert_eq!(held(&mut shelf, "a", 9_000), Some((6, Age::Fresh)));
+    }
+
+    #[test]
+    fn an_absent_environment_is_remembered_until_it_is_there() {
+        let mut shelf = Shelf::default();
+        shelf.hold("a", None, 0);
+        assert_eq!(held(&mut shelf, "a", 0), Some((0, Age::Fresh)));
+        assert_eq!(
+            shelf.begin_check(2_000, false),
+            Some(vec![("a".to_owned(), 0)])
+        );
+        shelf.hold("a", Some(snapshot("a", 1)), 2_000);
+        assert_eq!(held(&mut shelf, "a", 2_000), Some((1, Age::Fresh)));
+    }
+
+    #[test]
+    fn one_look_at_a_time_and_a_lost_one_is_given_up() {
+        let mut shelf = Shelf::default();
+        assert!(shelf.begin_check(0, false).is_some());
+        assert!(shelf.begin_check(CHECK_LOST_AFTER - 1, false).is_none());
+        assert!(shelf.begin_check(1, true).is_some());
+        assert!(shelf.begin_check(CHECK_LOST_AFTER + 1, false).is_some());
+        shelf.end_check(&[], CHECK_LOST_AFTER + 1);
+        assert!(shelf.begin_check(CHECK_LOST_AFTER + 1, false).is_some());
+    }
+
+    #[test]
+    fn a_look_confirms_only_what_it_asked_about() {
+        let mut shelf = Shelf::default();
+        shelf.hold("a", Some(snapshot("a", 1)), 0);
+        shelf.hold("b", Some(snapshot("b", 1)), 0);
+        let asked = shelf.begin_check(5_000, false).unwrap();
+        shelf.hold("b", Some(snapshot("b", 2)), 0);
+        shelf.end_check(&asked, 5_000);
+        assert_eq!(held(&mut shelf, "a", 5_000), Some((1, Age::Fresh)));
+        assert_eq!(held(&mut shelf, "b", 5_000), Some((2, Age::Stale)));
+    }
+
+    #[test]
+    fn parts_belong_to_one_version() {
+        let mut shelf = Shelf::default();
+        let (old, new) = (snapshot("a", 1), snapshot("a", 2));
+        shelf.hold("a", Some(old.clone()), 0);
+        shelf.hold_part(&old, Part::Document, Bytes::from_static(b"old"));
+        assert_eq!(shelf.part(&old, Part::Document).unwrap(), "old");
+        assert_eq!(shelf.part(&new, Part::Document), None);
+        shelf.hold("a", Some(new.clone()), 0);
+        assert_eq!(shelf.part(&old, Part::Document), None);
+        // Fetched for a request that began before the switch.
+        shelf.hold_part(&old, Part::Document, Bytes::from_static(b"old"));
+        assert_eq!(shelf.part(&new, Part::Document), None);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_unused_goes_first() {
+        let mut shelf = Shelf::default();
+        let part = Bytes::from(vec![0; MAX_BYTES / 4]);
+        for (now, key) in (0..).zip(["a", "b", "c"]) {
+            shelf.hold(key, Some(snapshot(key, 1)), now);
+            shelf.hold_part(&snapshot(key, 1), Part::Document, part.clone());
+        }
+        held(&mut shelf, "a", 10);
+        shelf.hold_part(&snapshot("c", 1), Part::Overrides(0), part.clone());
+        assert_eq!(held(&mut shelf, "b", 10), None);
+        assert!(held(&mut shelf, "a", 10).is_some() && held(&mut shelf, "c", 10).is_some());
+        let sum: usize = shelf.copies.values().map(Copy::bytes).sum();
+        assert_eq!(shelf.bytes, sum);
+    }
+
+    #[test]
+    fn invented_keys_do_not_push_out_real_ones() {
+        let mut shelf = Shelf::default();
+        shelf.hold("real", Some(snapshot("real", 1)), 0);
+        for invented in 0..2 * MAX_ENVIRONMENTS {
+            shelf.hold(&format!("invented-{invented}"), None, 1);
+        }
+        assert_eq!(shelf.copies.len(), MAX_ENVIRONMENTS);
+        assert!(held(&mut shelf, "real", 1).is_some());
+    }
+
+    #[test]
+    fn server_keys_lead_to_environments() {
+        let mut shelf = Shelf::default();
+        assert_eq!(shelf.pointer("00", 0, AGES), None);
+        shelf.point("00", Some("a".to_owned()), 0);
+        assert_eq!(
+            shelf.pointer("00", 1, AGES),
+            Some((Some("a".to_owned()), Age::Fresh))
+        );
+        for invented in 0..2 * MAX_SERVER_KEYS {
+            shelf.point(&format!("{invented:04x}"), None, 1);
+        }
+        assert!(shelf.pointers.len() <= MAX_SERVER_KEYS);
+        assert_eq!(
+            shelf.pointer("00", 3_000, AGES),
+            Some((Some("a".to_owned()), Age::Stale))
+        );
     }
 }

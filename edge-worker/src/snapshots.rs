@@ -20,6 +20,7 @@ use yardarm_core::snapshot::{Package, Snapshot};
 use crate::config::Config;
 use crate::environments::{Announcement, Environments, Verdict};
 use crate::shelf::{Age, Part, Shelf};
+use crate::spare;
 use crate::store::{Key, Store};
 
 /// How long a request waits for news of a copy that is too old before it takes that copy.
@@ -66,14 +67,43 @@ impl Snapshots<'_> {
                 Ok(find().map_or(snapshot, |(newest, _)| newest))
             }
             None => {
-                let snapshot = read(&Store::open(self.env)?, Key::Environment(environment)).await?;
-                let snapshot = snapshot.filter(|found| found.environment_key() == environment);
-                // KV may be behind: the first look follows at once.
+                let snapshot = self.read_cold(environment).await?;
+                // KV and the spare copy may be behind: the first look follows at once.
                 let unchecked = self.now - self.config.ages.revalidate;
                 SHELF.with_borrow_mut(|shelf| shelf.hold(environment, snapshot.clone(), unchecked));
                 self.look_later();
                 Ok(snapshot)
             }
+        }
+    }
+
+    /// What KV has of an environment that this isolate knows nothing of; the spare copy when KV does
+    /// not answer.
+    async fn read_cold(&self, environment: &str) -> Result<Option<Snapshot>, Unavailable> {
+        let key = Key::Environment(environment);
+        let found = match self.get(key).await? {
+            Some(bytes) => open(key, bytes)?,
+            None => return Ok(None),
+        };
+        Ok((found.environment_key() == environment).then_some(found))
+    }
+
+    /// A value from KV, or its spare copy when KV does not answer.
+    async fn get(&self, key: Key<'_>) -> Result<Option<Bytes>, Unavailable> {
+        match Store::open(self.env)?.get(key).await {
+            Ok(found) => {
+                if let Some(bytes) = &found {
+                    spare::keep(self.context, key, bytes);
+                }
+                Ok(found)
+            }
+            Err(error) => match spare::find(key).await {
+                Some(bytes) => {
+                    console_warn!("serving the spare copy: {error}");
+                    Ok(Some(bytes))
+                }
+                None => Err(error),
+            },
         }
     }
 
@@ -83,7 +113,7 @@ impl Snapshots<'_> {
         match known {
             Some((environment, Age::Fresh)) => Ok(environment),
             Some((Some(environment), Age::Stale)) => Ok(Some(environment)),
-            known => match Store::open(self.env)?.get(Key::Server(sha256)).await {
+            known => match self.get(Key::Server(sha256)).await {
                 Ok(found) => {
                     let found = found.and_then(|name| String::from_utf8(name.into()).ok());
                     SHELF.with_borrow_mut(|shelf| shelf.point(sha256, found.clone(), self.now));
@@ -104,12 +134,12 @@ impl Snapshots<'_> {
     fn look_later(&self) {
         let (env, now) = (self.env.clone(), self.now);
         self.context
-            .wait_until(async move { look(&env, now).await });
+            .wait_until(async move { look(&env, now, false).await });
     }
 
     /// Looks for newer versions, but not for long.
     async fn look_now(&self) {
-        let look = std::pin::pin!(look(self.env, self.now));
+        let look = std::pin::pin!(look(self.env, self.now, true));
         if let Either::Right(_) = select(look, Delay::from(PATIENCE)).await {
             console_warn!("no news of newer versions in time; serving what is held");
         }
@@ -129,7 +159,7 @@ impl Snapshots<'_> {
             Part::Document => Key::Document(environment, version),
             Part::Overrides(bucket) => Key::Overrides(environment, version, bucket),
         };
-        let bytes = Store::open(self.env)?.get(key).await?;
+        let bytes = self.get(key).await?;
         if let Some(bytes) = &bytes {
             SHELF.with_borrow_mut(|shelf| shelf.hold_part(snapshot, part, bytes.clone()));
         }
@@ -154,6 +184,11 @@ impl Snapshots<'_> {
                 let snapshot =
                     Snapshot::open(bytes).map_err(|error| Unavailable(error.to_string()))?;
                 let environment = &announcement.environment_key;
+                spare::keep(
+                    self.context,
+                    Key::Environment(environment),
+                    snapshot.bytes(),
+                );
                 SHELF.with_borrow_mut(|shelf| {
                     for sha256 in &announcement.server_keys {
                         shelf.point(sha256, Some(environment.clone()), self.now);
@@ -191,13 +226,19 @@ impl Snapshots<'_> {
     }
 }
 
-/// Asks which environments held here have a newer version, and takes those in.
-async fn look(env: &Env, now: i64) {
-    let Some(held) = SHELF.with_borrow_mut(|shelf| shelf.begin_check(now)) else {
+/// Asks which environments held here have a newer version, and takes those in. Leaves it to another
+/// request that is looking already, unless this one `waits`.
+async fn look(env: &Env, now: i64, waits: bool) {
+    let Some(held) = SHELF.with_borrow_mut(|shelf| shelf.begin_check(now, waits)) else {
         return;
     };
-    let newest = match take_newer(env, &held, now).await {
-        Ok(()) => held,
+    let newest = match Environments(env).newer_than(&held).await {
+        Ok(newer) => {
+            take_in(env, &newer, now).await;
+            // These are held in an older version: what was taken in says so itself.
+            let behind = |key: &String| newer.iter().any(|(environment, _)| environment == key);
+            held.into_iter().filter(|(key, _)| !behind(key)).collect()
+        }
         Err(error) => {
             console_warn!("looking for newer versions: {error}");
             Vec::new()
@@ -206,22 +247,25 @@ async fn look(env: &Env, now: i64) {
     SHELF.with_borrow_mut(|shelf| shelf.end_check(&newest, now));
 }
 
-async fn take_newer(env: &Env, held: &[(String, u64)], now: i64) -> Result<(), Unavailable> {
-    let newer = Environments(env).newer_than(held).await?;
-    let store = Store::open(env)?;
+/// Reads newer versions; what cannot be read now is found again by the next look.
+async fn take_in(env: &Env, newer: &[(String, u64)], now: i64) {
     for (environment, version) in newer {
-        if let Some(snapshot) = read(&store, Key::Snapshot(&environment, version)).await? {
-            SHELF.with_borrow_mut(|shelf| shelf.hold(&environment, Some(snapshot), now));
+        let key = Key::Snapshot(environment, *version);
+        let found = match Store::open(env) {
+            Ok(store) => store.get(key).await,
+            Err(error) => Err(error),
+        };
+        match found.and_then(|found| found.map(|bytes| open(key, bytes)).transpose()) {
+            Ok(Some(snapshot)) => {
+                SHELF.with_borrow_mut(|shelf| shelf.hold(environment, Some(snapshot.clone()), now));
+                spare::keep_now(Key::Environment(environment), snapshot.bytes()).await;
+            }
+            Ok(None) => console_warn!("{key} is not there yet"),
+            Err(error) => console_warn!("{error}"),
         }
     }
-    Ok(())
 }
 
-async fn read(store: &Store, key: Key<'_>) -> Result<Option<Snapshot>, Unavailable> {
-    match store.get(key).await? {
-        Some(bytes) => Snapshot::open(bytes)
-            .map(Some)
-            .map_err(|error| Unavailable(format!("{key}: {error}"))),
-        None => Ok(None),
-    }
+fn open(key: Key<'_>, bytes: Bytes) -> Result<Snapshot, Unavailable> {
+    Snapshot::open(bytes).map_err(|error| Unavailable(format!("{key}: {error}")))
 }

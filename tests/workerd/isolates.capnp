@@ -1,12 +1,13 @@
-# The Worker twice over the same stores, each in an isolate of its own, as it is on Cloudflare: what is
-# published through one must show at the other. For tests/workerd/check.
+# The Worker three times over the same stores, each in an isolate of its own, as it is on Cloudflare:
+# what is published through one must show at the others. For tests/workerd/check.
 using Workerd = import "/workerd/workerd.capnp";
 using Main = import "config.capnp";
 
 const config :Workerd.Config = (
   services = [
     (name = "edge", worker = Main.edge),
-    (name = "elsewhere", worker = .elsewhere),
+    (name = "elsewhere", worker = .other),
+    (name = "cold", worker = .other),
     (name = "kv", worker = Main.kv),
     (name = "cache", worker = Main.cache),
     (name = "state", disk = (path = "/nonexistent", writable = true)),
@@ -14,10 +15,12 @@ const config :Workerd.Config = (
   sockets = [
     (name = "http", address = "127.0.0.1:0", http = (), service = "edge"),
     (name = "elsewhere", address = "127.0.0.1:0", http = (), service = "elsewhere"),
+    (name = "cold", address = "127.0.0.1:0", http = (), service = "cold"),
+    (name = "kv", address = "127.0.0.1:0", http = (), service = "kv"),
   ],
 );
 
-const elsewhere :Workerd.Worker = (
+const other :Workerd.Worker = (
   compatibilityDate = Main.date,
   modules = [
     (name = "index.js", esModule = embed "../../build/worker/index.js"),

@@ -175,11 +175,11 @@ impl Ledger {
         )
     }
 
-    /// Parts to delete at `now`.
-    pub(super) fn due(&self, now: i64) -> worker::Result<Vec<Parts>> {
-        let query = "SELECT environment_key, version, override_buckets, server_keys FROM parts WHERE delete_at <= ?";
-        let now = SqlStorageValue::try_from_i64(now)?;
-        self.0.exec(query, vec![now])?.to_array()
+    /// A version whose parts are to be deleted at `now`.
+    pub(super) fn due(&self, now: i64) -> worker::Result<Option<Parts>> {
+        let query = "SELECT environment_key, version, override_buckets, server_keys FROM parts
+                     WHERE delete_at <= ? ORDER BY delete_at LIMIT 1";
+        self.first(query, vec![SqlStorageValue::try_from_i64(now)?])
     }
 
     /// When the next parts are due.

@@ -17,6 +17,10 @@ use yardarm_core::snapshot::Package;
 /// How long any one request may take; a cold workerd or Spin instance needs a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a connection may lie idle before a new one is opened: workerd closes its own after five
+/// seconds, and a request sent into that moment fails.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// A host that serves, and the secret it takes publications with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -38,7 +42,9 @@ impl Target {
             "{url}: name the server only, without a path"
         );
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .build_http(),
             authority: uri.authority().context("the URL names no host")?.clone(),
             secret: secret.as_bytes().to_vec(),
         })
