@@ -91,13 +91,10 @@ async fn converge(world: &World, edges: &[RemoteEdge], within: Duration, seed: u
         if begun.elapsed() > within {
             let jobs = world
                 .sql
-                .query("select kind, key, attempts, last_error, run_at::text, locked_until::text from job", &[])
+                .query("select row_to_json(job)::text from job order by id", &[])
                 .await
                 .unwrap();
-            let jobs: Vec<(String, String, i32, Option<String>, String, Option<String>)> = jobs
-                .iter()
-                .map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4), r.get(5)))
-                .collect();
+            let jobs: Vec<String> = jobs.iter().map(|row| row.get(0)).collect();
             panic!("seed {seed}: after {within:?}: {difference}\njobs: {jobs:#?}");
         }
         sleep(Duration::from_millis(20)).await;

@@ -163,6 +163,21 @@ fn stored_rules(rules: &Value) -> Value {
 }
 
 async fn make_rows(sql: &Client, document: &Value) {
+    make_surroundings(sql, document).await;
+    make_states(sql, document).await;
+    // Of no use to anybody: neither overridden, nor for every feature.
+    run(
+        sql,
+        "insert into segment (project_id, feature_id, name, rules, created_at, updated_at)
+         select project_id, id, 'for one feature only', '[]', now(), now()
+         from feature order by id limit 1",
+        &[],
+    )
+    .await;
+}
+
+/// The organisation, the project, the environment and the features.
+async fn make_surroundings(sql: &Client, document: &Value) {
     let project = &document["project"];
     let organisation = &project["organisation"];
     run(
@@ -229,6 +244,11 @@ async fn make_rows(sql: &Client, document: &Value) {
         )
         .await;
     }
+}
+
+/// Segments, identities and all states.
+async fn make_states(sql: &Client, document: &Value) {
+    let (environment, project) = (document["id"].as_i64().unwrap(), &document["project"]);
     let mut rows = Rows {
         sql,
         environment,
@@ -278,15 +298,6 @@ async fn make_rows(sql: &Client, document: &Value) {
                 .await;
         }
     }
-    // Of no use to anybody: neither overridden, nor for every feature.
-    run(
-        sql,
-        "insert into segment (project_id, feature_id, name, rules, created_at, updated_at)
-         overriding system value
-         select project_id, id, 'for one feature only', '[]', now(), now() from feature order by id limit 1",
-        &[],
-    )
-    .await;
 }
 
 /// Without what Flagsmith makes up on every request, and with weighted values in the order of their
