@@ -73,23 +73,22 @@ impl PageRequest {
         self.page(count, all.into_iter().skip(skip).take(take).collect())
     }
 
+    /// The same request for another page; as in Django REST framework, with its parameters in order.
     fn url(&self, page: i64) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let mut placed = page == 1;
-        for (name, value) in &self.query {
-            if name == "page" {
-                if !placed {
-                    query.append_pair("page", &page.to_string());
-                    placed = true;
-                }
-            } else {
-                query.append_pair(name, value);
-            }
+        let page = page.to_string();
+        let mut pairs: Vec<(&str, &str)> = self
+            .query
+            .iter()
+            .filter(|(name, _)| name != "page")
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        if page != "1" {
+            pairs.push(("page", &page));
         }
-        if !placed {
-            query.append_pair("page", &page.to_string());
-        }
-        let query = query.finish();
+        pairs.sort_by_key(|(name, _)| *name);
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
         if query.is_empty() {
             self.base.clone()
         } else {
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn links_keep_the_rest_of_the_query() {
-        let page = request("/x/?a=b+c&page=2&page_size=2").unwrap();
+        let page = request("/x/?page_size=2&page=2&a=b+c").unwrap();
         assert_eq!((page.limit(), page.offset()), (2, 2));
         let page = page.page(5, vec![3, 4]).unwrap();
         assert_eq!(

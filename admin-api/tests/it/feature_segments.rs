@@ -200,11 +200,11 @@ async fn priorities_are_given_as_asked() {
     assert!(f.published().await.is_empty());
 
     // A priority that is taken pushes its holder down; a gap stays.
-    let d = f.segment_id("d").await;
-    f.segment_override(x, json!({"segment": d, "priority": 1}), value.clone())
+    let fourth = f.segment_id("d").await;
+    f.segment_override(x, json!({"segment": fourth, "priority": 1}), value.clone())
         .await;
-    let e = f.segment_id("e").await;
-    f.segment_override(x, json!({"segment": e, "priority": 9}), value)
+    let last = f.segment_id("e").await;
+    f.segment_override(x, json!({"segment": last, "priority": 9}), value)
         .await;
     let places: Vec<(Value, Value)> = [("c", 0), ("d", 1), ("a", 2), ("b", 3), ("e", 9)]
         .map(|(name, place)| (json!(name), json!(place)))
@@ -212,7 +212,7 @@ async fn priorities_are_given_as_asked() {
     assert_eq!(order(&f, x).await, places);
 
     let y = f.feature_id("y").await;
-    let other = json!({"feature": y, "segment": d, "environment": f.dev});
+    let other = json!({"feature": y, "segment": fourth, "environment": f.dev});
     let other = f.ann.post(PATH, other).await.expect(201)["id"]
         .as_i64()
         .unwrap();
@@ -286,4 +286,33 @@ async fn what_is_wrong_is_told_in_flagsmiths_words() {
             .await
             .expect(403);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overrides_made_at_once_do_not_share_a_priority() {
+    let f = Fixture::start().await;
+    let x = f.feature_id("x").await;
+    let vip = f.segment_id("vip").await;
+    let mut tasks = Vec::new();
+    for number in 0..6 {
+        let place = match number % 2 {
+            0 => json!({"segment": vip}),
+            _ => json!({"segment": vip, "priority": 0}),
+        };
+        let ann = f.ann.clone();
+        let path = format!("/api/v1/environments/dev/features/{x}/create-segment-override/");
+        let body = json!({"feature_segment": place, "feature_state_value": {"string_value": "v"}});
+        tasks.push(tokio::spawn(async move {
+            ann.post(&path, body).await.expect(201)
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let priorities: Vec<Value> = order(&f, x)
+        .await
+        .into_iter()
+        .map(|(_, place)| place)
+        .collect();
+    assert_eq!(priorities, [0, 1, 2, 3, 4, 5]);
 }

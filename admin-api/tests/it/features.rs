@@ -423,3 +423,30 @@ async fn ten_thousand_features_cost_what_ten_do() {
         .expect(200);
     assert_eq!(last["results"].as_array().unwrap().len(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_environment_gets_a_state_of_every_feature_made_at_once() {
+    let f = Fixture::start().await;
+    let mut tasks = Vec::new();
+    for number in 0..4 {
+        let (ann, features, project) = (f.ann.clone(), f.features(""), f.project);
+        tasks.push(tokio::spawn(async move {
+            let feature = json!({"name": format!("f{number}")});
+            ann.post(&features, feature).await.expect(201);
+            let environment = json!({"name": format!("e{number}"), "project": project});
+            ann.post("/api/v1/environments/", environment)
+                .await
+                .expect(201);
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let rows =
+        f.t.sql()
+            .await
+            .query_one("select count(*) from feature_state", &[])
+            .await
+            .unwrap();
+    assert_eq!(rows.get::<_, i64>(0), 4 * 6);
+}

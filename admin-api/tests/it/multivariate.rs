@@ -234,3 +234,25 @@ async fn a_features_body_may_hold_its_options() {
         (&json!("STANDARD"), &json!([]))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_made_at_once_do_not_exceed_the_whole_together() {
+    let f = Fixture::start().await;
+    let id = f.feature_id("x").await;
+    let options = f.features(&format!("{id}/mv-options/"));
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let (ann, options) = (f.ann.clone(), options.clone());
+        let body = json!({"feature": id, "default_percentage_allocation": 40});
+        tasks.push(tokio::spawn(async move {
+            ann.post(&options, body).await.status.as_u16()
+        }));
+    }
+    let mut statuses = Vec::new();
+    for task in tasks {
+        statuses.push(task.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 201, 400, 400]);
+    assert_eq!(shares(&f.default_state("dev", id).await), [40.0, 40.0]);
+}

@@ -263,7 +263,7 @@ impl New {
     fn read(fields: &mut Fields, project: &Project) -> Self {
         let name = fields.required("name", Text::max(MAX_NAME));
         if !fields.has_error("name")
-            && let Err(message) = rules::check_name(&name, project)
+            && let Err(message) = rules::check_name(&name, project.feature_name_regex.as_deref())
         {
             fields.error("name", message);
         }
@@ -335,8 +335,11 @@ async fn insert(
         )
         .await?;
     tx.run(sql::ADD_OWNERS, [&id, &owners]).await?;
-    let (enabled, value) =
-        rules::defaults(project, default_enabled, feature.initial_value.as_deref());
+    let (enabled, value) = rules::defaults(
+        project.prevent_flag_defaults,
+        default_enabled,
+        feature.initial_value.as_deref(),
+    );
     let FlagValue {
         kind,
         string,

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::text::python_str;
 use crate::api::feature_states::{FlagValue, not_a_list};
-use crate::api::projects::Project;
 use crate::http::{Field, Text};
 
 /// The most characters a name may have.
@@ -14,12 +13,8 @@ const MAX_INITIAL_VALUE: usize = 20_000;
 /// The name has to fit the project's regular expression as a whole. One that cannot be read fits nothing.
 ///
 /// Capitals are for the dashboard to keep out: Flagsmith's API takes them whatever the project says.
-pub(super) fn check_name(name: &str, project: &Project) -> Result<(), String> {
-    let Some(pattern) = project
-        .feature_name_regex
-        .as_deref()
-        .filter(|regex| !regex.is_empty())
-    else {
+pub(super) fn check_name(name: &str, pattern: Option<&str>) -> Result<(), String> {
+    let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) else {
         return Ok(());
     };
     let regex = regex_lite::Regex::new(&format!("^(?:{pattern})$"));
@@ -54,13 +49,14 @@ impl Field for InitialValue {
     }
 }
 
-/// What the feature's default is in a new environment: on or off, and the value.
+/// What a feature's default starts with in every environment: on or off, and the value; unless the
+/// project has its defaults `prevented`.
 pub(crate) fn defaults(
-    project: &Project,
+    prevented: bool,
     default_enabled: bool,
     initial_value: Option<&str>,
 ) -> (bool, FlagValue) {
-    if project.prevent_flag_defaults {
+    if prevented {
         (false, FlagValue::default())
     } else {
         (default_enabled, FlagValue::initial(initial_value))
@@ -93,23 +89,6 @@ pub(super) fn unknown(list: Option<&Value>, field: &str) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn project(regex: Option<&str>) -> Project {
-        Project {
-            id: 1,
-            uuid: uuid::Uuid::nil(),
-            organisation_id: 1,
-            name: String::new(),
-            hide_disabled_flags: false,
-            prevent_flag_defaults: false,
-            enable_realtime_updates: false,
-            only_allow_lower_case_feature_names: true,
-            feature_name_regex: regex.map(ToOwned::to_owned),
-            stale_flags_limit_days: 30,
-            minimum_change_request_approvals: None,
-            enforce_feature_owners: false,
-        }
-    }
-
     #[test]
     fn names_fit_as_a_whole() {
         for (regex, name, fits) in [
@@ -121,7 +100,7 @@ mod tests {
             (Some("a|b"), "ax", false),
             (Some("["), "anything", false),
         ] {
-            let outcome = check_name(name, &project(regex));
+            let outcome = check_name(name, regex);
             assert_eq!(outcome.is_ok(), fits, "{regex:?} {name}");
             if let Err(message) = outcome {
                 assert_eq!(
@@ -171,14 +150,10 @@ mod tests {
 
     #[test]
     fn projects_may_want_everything_off() {
-        let mut project = project(None);
+        let on = (true, FlagValue::initial(Some("1")));
+        assert_eq!(defaults(false, true, Some("1")), on);
         assert_eq!(
-            defaults(&project, true, Some("1")),
-            (true, FlagValue::initial(Some("1")))
-        );
-        project.prevent_flag_defaults = true;
-        assert_eq!(
-            defaults(&project, true, Some("1")),
+            defaults(true, true, Some("1")),
             (false, FlagValue::default())
         );
     }
