@@ -15,6 +15,7 @@ mod feature_states;
 mod features;
 mod fixture;
 mod identities;
+mod identity_overrides;
 mod jobs;
 mod mounted;
 mod multivariate;

@@ -109,6 +109,7 @@ async fn create(
         &environment.it,
         fields,
         Form::Flat,
+        None,
     )
     .await?;
     Ok(Created(FlatOut::new(&state, &weights)))

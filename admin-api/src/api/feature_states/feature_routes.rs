@@ -100,7 +100,7 @@ async fn create(
         .is_some_and(|id| !id.is_null());
     let environment = changeable(&db, &actor, environment, segment).await?;
     let (state, weights) =
-        write::create(&mut db, &actor, &environment, fields, Form::Nested).await?;
+        write::create(&mut db, &actor, &environment, fields, Form::Nested, None).await?;
     Ok(Created(NestedOut::new(&state, &weights)))
 }
 

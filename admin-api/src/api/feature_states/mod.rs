@@ -19,13 +19,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
-pub(crate) use audit::entries;
-pub(crate) use change::{Change, Form, ValueIn};
-pub(crate) use model::State;
-pub(crate) use rows::{NewState, get, insert, options};
+pub(crate) use audit::{entries, removed};
+pub(crate) use change::{Change, FlatIn, Form, ValueIn};
+pub(crate) use model::{FlatOut, ListedOut, PatchedOut, State};
+pub(crate) use rows::{Filter, NewState, get, insert, list, options};
 pub(crate) use value::{FlagValue, NestedValue, Scalar};
 pub(crate) use weights::{Percentage, WeightOut, WeightRow, fits, not_a_list};
-pub(crate) use write::{initial_value, missing};
+pub(crate) use write::{create, initial_value, missing, update};
 
 /// The table of this resource's operations.
 pub(crate) fn routes() -> OpenApiRouter<App> {

@@ -37,13 +37,14 @@ pub(crate) async fn initial_value(
     }))
 }
 
-/// Makes the state that `fields` describe.
-pub(super) async fn create(
+/// Makes the state that `fields` describe, for `overridden` where the path names an identity.
+pub(crate) async fn create(
     db: &mut Db,
     actor: &Actor,
     environment: &Environment,
     mut fields: Fields,
     form: Form,
+    overridden: Option<i64>,
 ) -> Result<(State, Vec<WeightRow>), ApiError> {
     let feature_id = fields.required("feature", Id);
     let Some(value) = initial_value(db, environment, feature_id).await? else {
@@ -55,7 +56,10 @@ pub(super) async fn create(
             .err()
             .unwrap_or(ApiError::NotFound("Feature")));
     };
-    let identity_id = identity(db, environment, &mut fields).await?;
+    let identity_id = match overridden {
+        Some(id) => Some(id),
+        None => identity(db, environment, &mut fields).await?,
+    };
     let feature_segment_id = fields.nullable("feature_segment", Id).into_option();
     if let Some(id) = feature_segment_id {
         let known: bool = db

@@ -3,8 +3,10 @@
 //! for them.
 
 mod model;
+mod overrides;
+mod resolved;
 mod routes;
 mod traits;
 
-pub(crate) use model::Identity;
-pub(crate) use routes::{identity, routes};
+use routes::identity;
+pub(crate) use routes::routes;

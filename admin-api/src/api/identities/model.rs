@@ -21,7 +21,6 @@ row! {
         id: i64,
         environment_id: i64,
         identifier: String,
-        created_at: DateTime<Utc>,
     }
 }
 
@@ -40,7 +39,6 @@ impl From<Identity> for IdentityOut {
             id,
             environment_id,
             identifier,
-            created_at: _,
         } = identity;
         Self {
             id,

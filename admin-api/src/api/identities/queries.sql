@@ -94,3 +94,64 @@ where
     identity.id = identity_trait.identity_id
     and identity.environment_id = :environment_id
     and identity_trait.trait_key = :trait_key;
+
+--! traits (identity_id)
+select * from identity_trait where identity_id = :identity_id order by id;
+
+--! delete_override (id)
+delete from feature_state where id = :id;
+
+-- Overrides that the source lacks go.
+--! delete_other_overrides (source, target)
+delete from feature_state
+where
+    identity_id = :target
+    and feature_id not in (select feature_id from feature_state where identity_id = :source);
+
+--! copy_overrides (source, target, now)
+insert into feature_state (
+    environment_id,
+    feature_id,
+    identity_id,
+    enabled,
+    value_type,
+    string_value,
+    integer_value,
+    boolean_value,
+    created_at,
+    updated_at
+)
+select
+    environment_id,
+    feature_id,
+    :target,
+    enabled,
+    value_type,
+    string_value,
+    integer_value,
+    boolean_value,
+    :now,
+    :now
+from feature_state
+where identity_id = :source
+order by id
+on conflict (identity_id, feature_id) where identity_id is not null do update
+set
+    enabled = excluded.enabled,
+    value_type = excluded.value_type,
+    string_value = excluded.string_value,
+    integer_value = excluded.integer_value,
+    boolean_value = excluded.boolean_value,
+    updated_at = excluded.updated_at;
+
+--! copy_override_shares (source, target)
+insert into multivariate_state_value (feature_state_id, multivariate_option_id, percentage_allocation)
+select copy.id, share.multivariate_option_id, share.percentage_allocation
+from feature_state as original
+join feature_state as copy
+    on copy.identity_id = :target
+    and copy.feature_id = original.feature_id
+join multivariate_state_value as share on share.feature_state_id = original.id
+where original.identity_id = :source
+on conflict on constraint multivariate_state_value_option_key do update
+set percentage_allocation = excluded.percentage_allocation;

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{Identity, IdentityIn, IdentityOut};
-use super::traits;
+use super::{overrides, traits};
 use crate::access::{In, ManageIdentities, ViewIdentities};
 use crate::api::environments::Environment;
 use crate::app::App;
@@ -22,6 +22,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, create))
         .routes(routes!(get, update, partial_update, delete))
         .merge(traits::routes())
+        .merge(overrides::routes())
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -201,7 +202,7 @@ async fn delete(
 }
 
 /// The identity that a path names within an environment.
-pub(crate) async fn identity(
+pub(super) async fn identity(
     db: &impl Queries,
     environment_id: i64,
     id: &str,
