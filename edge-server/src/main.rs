@@ -17,6 +17,11 @@ use crate::config::Config;
 
 mod config;
 
+/// Takes a tenth off a request's own time (8.2 to 7.4 microseconds for an identity, without the socket) for
+/// some 8 MB of memory; `examples/answer.rs` measures it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let config = Config::parse();
     config.log.start();
