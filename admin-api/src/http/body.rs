@@ -10,7 +10,7 @@ use yardarm_core::edge::json_error;
 use super::{ApiError, Field, FieldErrors, Patch};
 
 /// The largest body that is read, in bytes.
-const LIMIT: usize = 10 * 1024 * 1024;
+pub(super) const BODY_LIMIT: usize = 10 * 1024 * 1024;
 
 /// A body that could be read.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        let bytes = axum::body::to_bytes(request.into_body(), LIMIT)
+        let bytes = axum::body::to_bytes(request.into_body(), BODY_LIMIT)
             .await
             .map_err(|_| ApiError::TooLarge)?;
         Self::parse(&content_type, &bytes)

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -11,6 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tracing::Instrument as _;
 use utoipa::openapi::RefOr;
 
+use super::ApiError;
+use super::body::BODY_LIMIT;
 use super::reply::json_response;
 use crate::app::App;
 
@@ -105,6 +108,13 @@ pub(crate) async fn envelope(
         .as_ref()
         .and_then(|matched| envelope.facts.get(matched.as_str()));
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or("-"), %method, path);
+    // The body is read whole before anything is answered: an answer that leaves some of it unread costs
+    // the connection, and with it the caller's next request.
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+        return ApiError::TooLarge.into_response();
+    };
+    let request = Request::from_parts(parts, body.into());
     let strict = facts.is_some_and(|facts| !facts.html && !facts.plain);
     let mut response = if strict && !accepts_json(request.headers()) {
         let body = serde_json::json!({"detail": "Could not satisfy the request Accept header."});

@@ -30,24 +30,23 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 async fn cluster() -> &'static Cluster {
     CLUSTER
         .get_or_init(|| async {
-            let cluster = match std::env::var("TEST_DATABASE_URL") {
-                Ok(base) => Cluster {
+            let cluster = if let Ok(base) = std::env::var("TEST_DATABASE_URL") {
+                Cluster {
                     url: Box::new(move |database| format!("{base} dbname={database}")),
                     _private: None,
-                },
-                Err(_) => {
-                    let folder = tempfile::tempdir().unwrap();
-                    // Postgres may run as another user, who has to reach its folder.
-                    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-                    std::fs::set_permissions(folder.path(), open).unwrap();
-                    let private = Private::start(&folder.path().join("p"), Durability::None)
-                        .await
-                        .unwrap();
-                    let sample = private.url("DATABASE");
-                    Cluster {
-                        url: Box::new(move |database| sample.replace("DATABASE", database)),
-                        _private: Some((private, folder)),
-                    }
+                }
+            } else {
+                let folder = tempfile::tempdir().unwrap();
+                // Postgres may run as another user, who has to reach its folder.
+                let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                std::fs::set_permissions(folder.path(), open).unwrap();
+                let private = Private::start(&folder.path().join("p"), Durability::None)
+                    .await
+                    .unwrap();
+                let sample = private.url("DATABASE");
+                Cluster {
+                    url: Box::new(move |database| sample.replace("DATABASE", database)),
+                    _private: Some((private, folder)),
                 }
             };
             let template = template();

@@ -1,4 +1,4 @@
-//! The OpenAPI document is committed, and says what the program does.
+//! The `OpenAPI` document is committed, and says what the program does.
 
 use std::path::Path;
 

@@ -68,7 +68,7 @@ select
     feature.default_enabled and not project.prevent_flag_defaults,
     typed.value_type,
     case when typed.value_type = 'unicode' then typed.value end,
-    case when typed.value_type = 'int' then typed.value::integer end,
+    case when typed.value_type = 'int' then replace(typed.value, '_', '')::integer end,
     case when typed.value_type = 'bool' then lower(typed.value) = 'true' end,
     :now,
     :now
@@ -82,9 +82,9 @@ cross join lateral (
         chosen.value,
         case
             when chosen.value in ('true', 'True', 'false', 'False') then 'bool'
-            when chosen.value ~ '^(0|-?[1-9][0-9]{0,9})$' then
+            when chosen.value ~ '^\s*[+-]?[0-9]+(_[0-9]+)*\s*$' then
                 case
-                    when chosen.value::bigint between -2147483648 and 2147483647 then 'int'
+                    when replace(chosen.value, '_', '')::numeric between -2147483648 and 2147483647 then 'int'
                     else 'unicode'
                 end
             else 'unicode'

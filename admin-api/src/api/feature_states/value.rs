@@ -4,6 +4,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
+use yardarm_core::engine::coerce::python_int;
 
 use crate::api::features::python_str;
 use crate::http::{Bool, Choice, Field as _, FieldErrors, Fields, Int, Mode, Text};
@@ -75,8 +76,8 @@ impl FlagValue {
         }
     }
 
-    /// What a new state starts with: the feature's initial value, typed by how it is written. Only a
-    /// number that would be written back the same is one, so that `007` and `1_000` are not changed.
+    /// What a new state starts with: the feature's initial value, typed by how it is written. A number
+    /// is what Python's `int()` takes and 32 bits hold (`007` is 7), as in Flagsmith.
     pub(crate) fn initial(text: Option<&str>) -> Self {
         let Some(text) = text else {
             return Self::default();
@@ -93,8 +94,8 @@ impl FlagValue {
                 ..Self::default()
             };
         }
-        match text.parse::<i32>() {
-            Ok(number) if number.to_string() == text => Self {
+        match python_int(text).map(i32::try_from) {
+            Some(Ok(number)) => Self {
                 kind: Kind::Int,
                 integer: Some(number),
                 ..Self::default()
@@ -251,9 +252,11 @@ mod tests {
             (Some("false"), json!(false)),
             (Some("TRUE"), json!("TRUE")),
             (Some("1.5"), json!("1.5")),
-            (Some("007"), json!("007")),
-            (Some("+1"), json!("+1")),
-            (Some("1_000"), json!("1_000")),
+            (Some("007"), json!(7)),
+            (Some("+1"), json!(1)),
+            (Some("1_000"), json!(1000)),
+            (Some("1__0"), json!("1__0")),
+            (Some("-"), json!("-")),
             (Some("2147483648"), json!("2147483648")),
         ] {
             let value = serde_json::to_value(FlagValue::initial(text).scalar()).unwrap();
