@@ -32,6 +32,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(api::sessions::routes())
         .merge(api::setup::routes())
         .merge(api::system::routes())
+        .merge(api::tags::routes())
 }
 
 /// The `OpenAPI` document of every route.

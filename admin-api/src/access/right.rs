@@ -60,6 +60,7 @@ macro_rules! rights {
 
 rights!(OrganisationRight, OrganisationPermission: CreateProject);
 rights!(ProjectRight, ProjectPermission:
-    ViewProject, CreateEnvironment, CreateFeature, DeleteFeature, ManageSegments);
+    ViewProject, CreateEnvironment, CreateFeature, DeleteFeature, ManageSegments,
+    ManageTags);
 rights!(EnvironmentRight, EnvironmentPermission:
     ViewEnvironment, UpdateFeatureState, ManageIdentities, ViewIdentities, ManageSegmentOverrides);

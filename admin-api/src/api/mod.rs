@@ -16,3 +16,4 @@ pub(crate) mod segments;
 pub(crate) mod sessions;
 pub(crate) mod setup;
 pub(crate) mod system;
+pub(crate) mod tags;

@@ -132,6 +132,7 @@ pub(crate) enum Object {
     FeatureState,
     Segment,
     Identity,
+    Tag,
     EdgeTarget,
 }
 
@@ -148,6 +149,7 @@ impl Object {
             Self::FeatureState => "FEATURE_STATE",
             Self::Segment => "SEGMENT",
             Self::Identity => "EDGE_IDENTITY",
+            Self::Tag => "TAG",
             Self::EdgeTarget => "EDGE_TARGET",
         }
     }

@@ -26,4 +26,5 @@ mod published_document;
 mod segments;
 mod statements;
 mod surroundings;
+mod tags;
 mod world;

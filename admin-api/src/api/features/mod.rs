@@ -6,6 +6,7 @@ mod owners;
 mod queries;
 mod routes;
 mod rules;
+mod tags;
 mod text;
 
 use utoipa_axum::router::OpenApiRouter;

@@ -43,6 +43,15 @@ row! {
 }
 
 row! {
+    /// A tag that a feature has.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct FeatureTag {
+        feature_id: i64,
+        tag_id: i64,
+    }
+}
+
+row! {
     /// What a feature is in an environment, or for the members of a segment there.
     #[derive(Clone, Debug)]
     pub(crate) struct StateRow {
@@ -149,6 +158,8 @@ pub(crate) struct Around {
     pub(crate) options: Vec<OptionRow>,
     /// Who looks after it.
     pub(crate) owners: Vec<Owner>,
+    /// The ids of its tags.
+    pub(crate) tags: Vec<i64>,
     /// What it is in the environment that was asked about.
     pub(crate) state: Option<StateRow>,
     /// What it is there for the members of the segment that was asked about.
@@ -217,6 +228,7 @@ impl FeatureOut {
         let Around {
             options,
             owners,
+            tags,
             state,
             segment_state,
             segments,
@@ -230,7 +242,7 @@ impl FeatureOut {
             initial_value,
             created_date: created_at.into(),
             description,
-            tags: Vec::new(),
+            tags,
             multivariate_options: options.into_iter().map(Into::into).collect(),
             is_archived,
             owners: owners.into_iter().map(Into::into).collect(),
@@ -321,11 +333,8 @@ pub(crate) struct FeatureIn {
 impl FeatureIn {
     /// Reads the fields; what is wrong with them is for [`Fields::finish`] to tell.
     pub(crate) fn read(fields: &mut Fields) -> Self {
-        // Neither can be made yet, so no id leads to one.
-        for (name, of) in [("tags", ""), ("metadata", "model_field")] {
-            if let Some(errors) = super::rules::unknown(fields.raw(name), of) {
-                fields.set_error(name, errors);
-            }
+        if let Some(errors) = super::rules::unknown_metadata(fields.raw("metadata")) {
+            fields.set_error("metadata", errors);
         }
         Self {
             description: fields.nullable("description", Text::max(10_000).or_blank()),

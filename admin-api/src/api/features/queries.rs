@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use deadpool_postgres::GenericClient;
 use tokio_postgres::{Error, Row};
 
-use super::model::{Around, Feature, FeatureOut, Overrides, Owner, StateRow};
+use super::model::{Around, Feature, FeatureOut, FeatureTag, Overrides, Owner, StateRow};
+use super::tags::TagFilter;
 use crate::api::multivariate;
 use crate::api::projects::Project;
 use crate::http::{ApiError, PageRequest};
@@ -23,6 +24,7 @@ pub(super) struct Filter {
     pub(super) kind: Option<&'static str>,
     pub(super) is_enabled: Option<bool>,
     pub(super) value_search: Option<String>,
+    pub(super) tags: Option<TagFilter>,
     pub(super) owners: Option<Vec<i64>>,
     pub(super) sort_field: &'static str,
     pub(super) descending: bool,
@@ -63,6 +65,8 @@ pub(super) async fn list(
                 &filter.kind,
                 &filter.is_enabled,
                 &filter.value_search,
+                &filter.tags.as_ref().map(|tags| &tags.ids),
+                &filter.tags.as_ref().map(|tags| tags.at_least),
                 &filter.owners,
                 &filter.sort_field,
                 &filter.descending,
@@ -125,6 +129,14 @@ async fn show(
             .or_default()
             .owners
             .push(owner);
+    }
+    let tags: Vec<FeatureTag> = db.all(sql::TAGS, [&ids]).await?;
+    for tag in tags {
+        around
+            .entry(tag.feature_id)
+            .or_default()
+            .tags
+            .push(tag.tag_id);
     }
     if let Some(environment) = environment {
         let states: Vec<StateRow> = db.all(sql::DEFAULT_STATES, [&environment, &ids]).await?;

@@ -1,6 +1,6 @@
 -- A page of a project's features, with how many there are in all. With a segment or an identity, the
 -- features that it overrides come first.
---! list (project_id, environment_id, segment_id, identity_id, search, is_archived, kind, is_enabled, value_search, owners, sort_field, descending, limit, offset)
+--! list (project_id, environment_id, segment_id, identity_id, search, is_archived, kind, is_enabled, value_search, tags, tags_at_least, owners, sort_field, descending, limit, offset)
 select
     feature.id,
     feature.uuid,
@@ -33,6 +33,17 @@ where
             when 'bool' then state.boolean_value::text
             else state.string_value
         end)) > 0
+    )
+    and (
+        :tags::bigint[] is null
+        or case
+            when cardinality(:tags) = 0
+            then not exists (select from feature_tag where feature_tag.feature_id = feature.id)
+            else (
+                select count(*) from feature_tag
+                where feature_tag.feature_id = feature.id and feature_tag.tag_id = any(:tags)
+            ) >= :tags_at_least::bigint
+        end
     )
     and (
         :owners::bigint[] is null
@@ -172,3 +183,25 @@ where
     and state.feature_id = any(:feature_ids)
     and (state.feature_segment_id is not null or state.identity_id is not null)
 group by state.feature_id;
+
+-- Of these tags, those of the project.
+--! known_tags (project_id, tag_ids)
+select id from tag where project_id = :project_id and id = any(:tag_ids);
+
+-- Takes all tags but these off a feature.
+--! keep_tags (feature_id, tag_ids)
+delete from feature_tag where feature_id = :feature_id and tag_id <> all(:tag_ids);
+
+-- Waits for tags that are just being deleted, and passes them over.
+--! add_tags (feature_id, tag_ids)
+insert into feature_tag (feature_id, tag_id)
+select :feature_id, held.id
+from (select id from tag where id = any(:tag_ids) order by id for key share) as held
+on conflict do nothing;
+
+-- The tags of these features.
+--! tags (feature_ids)
+select feature_id, tag_id
+from feature_tag
+where feature_id = any(:feature_ids)
+order by feature_id, tag_id;

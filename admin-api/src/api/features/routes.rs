@@ -10,6 +10,7 @@ use super::model::{CreateIn, Feature, FeatureIn, FeatureOut, UpdateIn};
 use super::owners::{NO_OWNER, check_members, read_ids};
 use super::queries::{self, Filter};
 use super::rules::{self, InitialValue, MAX_NAME};
+use super::tags::{self, TagFilter};
 use crate::access::{self, CreateFeature, DeleteFeature, In, ViewProject};
 use crate::api::feature_states::FlagValue;
 use crate::api::multivariate::{self, ListedOption};
@@ -70,8 +71,9 @@ struct ListQuery {
 
 /// Reads the query; none when nothing can fit it.
 fn read_filter(mut params: Params) -> Result<Option<Filter>, ApiError> {
+    let untagged = params.given("tags") == Some("");
     let tags = params.ids("tags", "Tag IDs must be integers.");
-    let _strategy = params.read("tag_strategy", Choice(&["INTERSECTION", "UNION"]));
+    let any = params.read("tag_strategy", Choice(&["INTERSECTION", "UNION"])) == Some("UNION");
     let groups = params.ids("group_owners", "Group IDs must be integers.");
     let mut filter = Filter {
         environment: params.id("environment"),
@@ -82,6 +84,9 @@ fn read_filter(mut params: Params) -> Result<Option<Filter>, ApiError> {
         kind: params.read("type", Choice(TYPES)),
         is_enabled: params.read("is_enabled", Bool),
         value_search: params.text("value_search"),
+        tags: tags
+            .or(untagged.then(Vec::new))
+            .map(|ids| TagFilter::new(ids, any)),
         owners: params.ids("owners", "User IDs must be integers."),
         sort_field: params
             .read("sort_field", Choice(&["created_date", "name"]))
@@ -93,8 +98,8 @@ fn read_filter(mut params: Params) -> Result<Option<Filter>, ApiError> {
         filter.is_enabled = None;
         filter.value_search = None;
     }
-    // There are no tags and no groups yet that a feature could have.
-    Ok((tags.is_none() && groups.is_none()).then_some(filter))
+    // There are no groups yet that could own a feature.
+    Ok(groups.is_none().then_some(filter))
 }
 
 /// The project's features.
@@ -127,11 +132,12 @@ async fn create(
 ) -> Result<Created<FeatureOut>, ApiError> {
     let mut fields = body.fields(Mode::Full)?;
     let new = New::read(&mut fields, &project.it);
+    let mut db = app.db().await?;
+    let tags = tags::read(&db, project.it.id, &mut fields).await?;
     fields.finish()?;
     if !new.options.is_empty() {
         require_admin(&project)?;
     }
-    let mut db = app.db().await?;
     let owners = match new.owners.as_deref() {
         Some(owners) => {
             check_members(&db, &project.it, owners).await?;
@@ -145,6 +151,7 @@ async fn create(
 
     let tx = db.write(Some(&project.actor)).await?;
     let feature = insert(&tx, &project.it, new, &owners).await?;
+    tags::set(&tx, feature.id, &tags.unwrap_or_default()).await?;
     let shown = queries::show_one(&*tx, feature.clone(), None, None).await?;
     let log = format!("New Flag / Remote Config created: {}", feature.name);
     tx.commit(entry_with(&project.it, &feature, log).publish_project(project.it.id))
@@ -377,6 +384,7 @@ async fn change(
     let options = multivariate::read_list(&mut fields);
     let mut db = app.db().await?;
     let feature = queries::find(&db, project.it.id, id).await?;
+    let tags = tags::read(&db, project.it.id, &mut fields).await?;
     fields.finish()?;
     let touches_options = match &options {
         None => false,
@@ -407,12 +415,18 @@ async fn change(
         require_admin(project)?;
         changed = true;
     }
+    let retagged = match tags {
+        Some(tags) => tags::set(&tx, feature.id, &tags).await?,
+        None => false,
+    };
     let id = feature.id;
     let feature = queries::get(&*tx, id).await?.ok_or(MISSING)?;
     let shown = queries::show_one(&*tx, feature.clone(), None, None).await?;
+    let entry = entry(&project.it, &feature, "updated");
     if changed {
-        let entry = entry(&project.it, &feature, "updated");
         tx.commit(entry.publish_project(project.it.id)).await?;
+    } else if retagged {
+        tx.commit(entry).await?;
     }
     Ok(shown)
 }

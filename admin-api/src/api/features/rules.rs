@@ -63,8 +63,8 @@ pub(crate) fn defaults(
     }
 }
 
-/// What is said of a list of references to what cannot exist: ids, or objects with one in `field`.
-pub(super) fn unknown(list: Option<&Value>, field: &str) -> Option<Value> {
+/// What is said of a list of metadata: there are no fields for it yet, so none can be referred to.
+pub(super) fn unknown_metadata(list: Option<&Value>) -> Option<Value> {
     let items = match list? {
         Value::Array(items) if items.is_empty() => return None,
         Value::Array(items) => items,
@@ -76,12 +76,9 @@ pub(super) fn unknown(list: Option<&Value>, field: &str) -> Option<Value> {
             python_str(id)
         )])
     };
-    if field.is_empty() {
-        return items.first().map(missing);
-    }
     let nested = items
         .iter()
-        .map(|item| json!({ field: missing(&item[field]) }));
+        .map(|item| json!({ "model_field": missing(&item["model_field"]) }));
     Some(nested.collect())
 }
 
@@ -135,15 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn references_to_what_cannot_exist() {
-        assert_eq!(unknown(None, ""), None);
-        assert_eq!(unknown(Some(&json!([])), ""), None);
+    fn metadata_that_cannot_exist() {
+        assert_eq!(unknown_metadata(None), None);
+        assert_eq!(unknown_metadata(Some(&json!([]))), None);
         assert_eq!(
-            unknown(Some(&json!([9])), ""),
-            Some(json!(["Invalid pk \"9\" - object does not exist."]))
-        );
-        assert_eq!(
-            unknown(Some(&json!([{"model_field": 9}])), "model_field"),
+            unknown_metadata(Some(&json!([{"model_field": 9}]))),
             Some(json!([{"model_field": ["Invalid pk \"9\" - object does not exist."]}]))
         );
     }
