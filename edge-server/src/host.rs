@@ -1,6 +1,7 @@
 //! The native host: core's ports over [`SnapshotStore`] and any [`Identities`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -98,6 +99,15 @@ impl<I: Identities> Host for NativeHost<I> {
             .identity(snapshot.environment_key(), identifier)
             .await
             .inspect_err(report)
+    }
+
+    fn identity_at_hand(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+    ) -> Option<Arc<IdentityRecord>> {
+        self.identities
+            .at_hand(snapshot.environment_key(), identifier)
     }
 
     async fn change_identity(

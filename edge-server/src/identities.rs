@@ -2,6 +2,7 @@
 //! Postgres fill.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use yardarm_core::edge::{ChangeError, IdentityRecord, TraitChange, Unavailable};
 use yardarm_core::time::Timestamp;
@@ -17,6 +18,11 @@ pub trait Identities: Send + Sync + 'static {
         environment_key: &str,
         identifier: &str,
     ) -> impl Future<Output = Result<Option<IdentityRecord>, Unavailable>> + Send;
+
+    /// What is stored of an identity, where that is known without waiting and cannot be stale; `None` says nothing.
+    fn at_hand(&self, _environment_key: &str, _identifier: &str) -> Option<Arc<IdentityRecord>> {
+        None
+    }
 
     /// Gets the identity, or creates it as first seen at `now`, applies the change with
     /// [`IdentityRecord::apply`] and stores the result; tells the identity as it is afterwards.

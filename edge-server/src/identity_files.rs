@@ -18,8 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -32,7 +32,7 @@ use crate::identities::Identities;
 /// How many identities can be changed at the same time; two that share a lock only wait.
 const LOCKS: usize = 1024;
 
-/// What a remembered record takes besides its traits, in bytes, roughly.
+/// What a remembered record takes besides its name and traits, in bytes, roughly.
 const RECORD_OVERHEAD: u64 = 160;
 
 /// Identities in a directory. Cheap to clone; clones are the same store.
@@ -45,15 +45,22 @@ pub struct IdentityFiles {
 struct Shared {
     directory: PathBuf,
     locks: Vec<Arc<Mutex<()>>>,
-    recent: Cache<Address, Remembered, RecordSize>,
+    recent: Cache<Name, Remembered, RecordSize>,
     _owner: Arc<DataDirectory>,
 }
 
 /// What the disk says of an identity; `None` for one it does not have.
 type Remembered = Option<Arc<IdentityRecord>>;
 
-/// Where an identity is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Whose record it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name<T = Box<str>> {
+    environment_key: T,
+    identifier: T,
+}
+
+/// Where on disk it is.
+#[derive(Debug)]
 struct Address {
     environment: [u8; 32],
     identifier: [u8; 32],
@@ -99,17 +106,29 @@ impl Identities for IdentityFiles {
         environment_key: &str,
         identifier: &str,
     ) -> Result<Option<IdentityRecord>, Unavailable> {
-        let address = Address::new(environment_key, identifier);
-        if let Some(remembered) = self.shared.recent.get(&address) {
+        let name = Name {
+            environment_key,
+            identifier,
+        };
+        if let Some(remembered) = self.shared.recent.get(&name) {
             return Ok(remembered.as_deref().cloned());
         }
+        let (name, address) = (name.to_owned(), Address::of(&name));
         let lock = self.lock(&address).await;
         let shared = Arc::clone(&self.shared);
         on_disk(move || {
             let _lock = lock;
-            Ok(shared.load(&address)?.as_deref().cloned())
+            Ok(shared.load(&name, &address)?.as_deref().cloned())
         })
         .await
+    }
+
+    fn at_hand(&self, environment_key: &str, identifier: &str) -> Option<Arc<IdentityRecord>> {
+        let name = Name {
+            environment_key,
+            identifier,
+        };
+        self.shared.recent.get(&name).flatten()
     }
 
     async fn change_identity(
@@ -119,44 +138,48 @@ impl Identities for IdentityFiles {
         change: &TraitChange,
         now: Timestamp,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
-        let address = Address::new(environment_key, identifier);
         // What changes nothing needs no turn: it is as if it had come before or after the others.
-        if let Some(Some(held)) = self.shared.recent.get(&address)
+        if let Some(held) = self.at_hand(environment_key, identifier)
             && held.is_unchanged_by(change)
         {
             return Ok(Ok(IdentityRecord::clone(&held)));
         }
+        let name = Name {
+            environment_key,
+            identifier,
+        };
+        let (name, address) = (name.to_owned(), Address::of(&name));
         let lock = self.lock(&address).await;
         let shared = Arc::clone(&self.shared);
-        let (identifier, change) = (identifier.to_owned(), change.clone());
+        let change = change.clone();
         on_disk(move || {
             // Held here, not in the future: a caller that goes away must not let the next one in
             // before this change is stored.
             let _lock = lock;
-            shared.change(&address, &identifier, &change, now)
+            shared.change(&name, &address, &change, now)
         })
         .await
     }
 }
 
 impl Shared {
-    fn load(&self, address: &Address) -> io::Result<Remembered> {
-        if let Some(remembered) = self.recent.get(address) {
+    fn load(&self, name: &Name, address: &Address) -> io::Result<Remembered> {
+        if let Some(remembered) = self.recent.get(name) {
             return Ok(remembered);
         }
         let record = read(&address.path(&self.directory))?.map(Arc::new);
-        self.recent.insert(*address, record.clone());
+        self.recent.insert(name.clone(), record.clone());
         Ok(record)
     }
 
     fn change(
         &self,
+        name: &Name,
         address: &Address,
-        identifier: &str,
         change: &TraitChange,
         now: Timestamp,
     ) -> io::Result<Result<IdentityRecord, ChangeError>> {
-        let held = self.load(address)?;
+        let held = self.load(name, address)?;
         let mut record = match held.as_deref() {
             Some(held) => held.clone(),
             None => IdentityRecord {
@@ -168,14 +191,14 @@ impl Shared {
             return Ok(Err(error));
         }
         if held.is_none_or(|held| *held != record) {
-            self.save(address, identifier, &record)?;
+            self.save(name, address, &record)?;
         }
         Ok(Ok(record))
     }
 
-    fn save(&self, address: &Address, identifier: &str, record: &IdentityRecord) -> io::Result<()> {
+    fn save(&self, name: &Name, address: &Address, record: &IdentityRecord) -> io::Result<()> {
         let content = serde_json::to_vec(&Stored {
-            identifier: identifier.into(),
+            identifier: (&*name.identifier).into(),
             record: record.clone(),
         })?;
         let path = address.path(&self.directory);
@@ -187,19 +210,37 @@ impl Shared {
             other => other,
         };
         match replaced {
-            Ok(()) => self.recent.insert(*address, Some(Arc::new(record.clone()))),
+            Ok(()) => {
+                let record = Arc::new(record.clone());
+                self.recent.insert(name.clone(), Some(record));
+            }
             // Whichever of the two is on disk now, the next request shall see that one.
-            Err(_) => drop(self.recent.remove(address)),
+            Err(_) => drop(self.recent.remove(name)),
         }
         replaced
     }
 }
 
+impl Name<&str> {
+    fn to_owned(&self) -> Name {
+        Name {
+            environment_key: self.environment_key.into(),
+            identifier: self.identifier.into(),
+        }
+    }
+}
+
+impl Equivalent<Name> for Name<&str> {
+    fn equivalent(&self, name: &Name) -> bool {
+        *self.identifier == *name.identifier && *self.environment_key == *name.environment_key
+    }
+}
+
 impl Address {
-    fn new(environment_key: &str, identifier: &str) -> Self {
+    fn of(name: &Name<&str>) -> Self {
         Self {
-            environment: Sha256::digest(environment_key).into(),
-            identifier: Sha256::digest(identifier).into(),
+            environment: Sha256::digest(name.environment_key).into(),
+            identifier: Sha256::digest(name.identifier).into(),
         }
     }
 
@@ -213,8 +254,9 @@ impl Address {
     }
 }
 
-impl Weighter<Address, Remembered> for RecordSize {
-    fn weight(&self, _: &Address, remembered: &Remembered) -> u64 {
+impl Weighter<Name, Remembered> for RecordSize {
+    fn weight(&self, name: &Name, remembered: &Remembered) -> u64 {
+        let name = (name.environment_key.len() + name.identifier.len()) as u64;
         let traits = remembered.iter().flat_map(|record| &record.traits);
         let bytes = traits.map(|stored| {
             let text = match &stored.value {
@@ -223,7 +265,7 @@ impl Weighter<Address, Remembered> for RecordSize {
             };
             (size_of_val(stored) + stored.key.len() + text) as u64
         });
-        RECORD_OVERHEAD + bytes.sum::<u64>()
+        RECORD_OVERHEAD + name + bytes.sum::<u64>()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Names for requests: the caller's `x-request-id`, or one made here.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
@@ -11,14 +10,18 @@ const LONGEST: usize = 128;
 /// Makes names that are unique among processes (a random half) and within this one (a counter).
 #[derive(Debug)]
 pub(crate) struct RequestIds {
-    process: String,
+    /// Its digits.
+    process: [u8; 16],
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
+        let mut process = [b'0'; 16];
+        // The room is right.
+        let _ = hex::encode_to_slice(rand::random::<[u8; 8]>(), &mut process);
         Self {
-            process: hex::encode(rand::random::<[u8; 8]>()),
+            process,
             next: AtomicU64::new(1),
         }
     }
@@ -32,12 +35,13 @@ impl RequestIds {
     }
 
     fn make(&self) -> HeaderValue {
-        let mut id = String::with_capacity(self.process.len() + 16);
-        id.push_str(&self.process);
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // Writing to a string and hexadecimal digits as a header value cannot fail.
-        let _ = write!(id, "{number:016x}");
-        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut id = [0; 32];
+        let (process, this) = id.split_at_mut(16);
+        process.copy_from_slice(&self.process);
+        // Neither can fail: the room is right, and digits can stand in a header.
+        let _ = hex::encode_to_slice(number, this);
+        HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/identities/`: the flags of one identity (flagsmith-api.md A.4, flagsmith-observed.md 3.4).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -11,12 +12,13 @@ use super::anonymous;
 use super::asker::{self, Asker};
 use super::error::{Errors, Refusal};
 use super::field;
-use super::identity_record::TraitChange;
+use super::identity_record::{IdentityRecord, TraitChange};
 use super::ports::Host;
 use super::query;
 use super::reply;
 use super::route::{IDENTITIES, IDENTITY};
 use super::submission::{self, Sent};
+use crate::snapshot::Snapshot;
 
 /// `GET /identities/?identifier=`, with `&transient=` and `&feature=`.
 pub(super) async fn get<H: Host>(
@@ -105,16 +107,18 @@ pub(super) async fn post<H: Host>(
             } else {
                 Kept::Identity
             };
-            record = match kept {
-                Kept::Nothing => host.identity(snapshot, &identifier).await?,
-                Kept::Identity => Some(asker::find_or_create(host, snapshot, &identifier).await?),
-                Kept::Traits => Some(match stored_part(&sent)? {
-                    None => asker::find_or_create(host, snapshot, &identifier).await?,
-                    Some(change) => asker::change(host, snapshot, &identifier, change).await?,
-                }),
+            let at_hand = host
+                .identity_at_hand(snapshot, &identifier)
+                .filter(|held| kept != Kept::Traits || is_stored(&sent, held));
+            record = if at_hand.is_some() {
+                at_hand
+            } else {
+                keep(host, snapshot, &identifier, kept, &sent)
+                    .await?
+                    .map(Arc::new)
             };
             let overrides = asker::overrides(host, snapshot, &identifier).await?;
-            let mut asker = Asker::known(&identifier, record.as_ref(), overrides);
+            let mut asker = Asker::known(&identifier, record.as_deref(), overrides);
             let unstored = sent
                 .iter()
                 .filter(|sent| kept != Kept::Traits || sent.transient);
@@ -134,6 +138,43 @@ enum Kept {
     Nothing,
     Identity,
     Traits,
+}
+
+/// Stores what is to be kept of a request, and tells what is stored then.
+async fn keep<H: Host>(
+    host: &H,
+    snapshot: &Snapshot,
+    identifier: &str,
+    kept: Kept,
+    sent: &[Sent<'_>],
+) -> Result<Option<IdentityRecord>, Refusal> {
+    let change = match kept {
+        Kept::Nothing => return Ok(host.identity(snapshot, identifier).await?),
+        Kept::Identity => None,
+        Kept::Traits => stored_part(sent)?,
+    };
+    let record = match change {
+        None => asker::find_or_create(host, snapshot, identifier).await?,
+        Some(change) => asker::change(host, snapshot, identifier, change).await?,
+    };
+    Ok(Some(record))
+}
+
+/// Whether storing these traits would change nothing and nothing is wrong with them: what an SDK asks for
+/// that sends the same traits with every request. Only looked for in stored order, which finds those that
+/// were sent in one request, and finds no trait twice; never says yes wrongly.
+fn is_stored(sent: &[Sent<'_>], record: &IdentityRecord) -> bool {
+    let mut stored = record.traits.iter();
+    sent.iter().filter(|sent| !sent.transient).all(|sent| {
+        let value = sent.value.as_ref();
+        value.is_some_and(|value| {
+            stored
+                .find(|stored| stored.key == sent.key)
+                .is_some_and(|stored| {
+                    *value == stored.value && field::storable(&stored.value).is_ok()
+                })
+        })
+    })
 }
 
 /// The change that the stored traits of a request make; nothing where it has none. What cannot be
@@ -249,6 +290,48 @@ mod tests {
         ];
         assert_eq!(stored_part(&sent), Ok(Some(TraitChange::Merge(expected))));
         assert_eq!(stored_part(&sent[1..2]), Ok(None));
+    }
+
+    #[test]
+    fn what_is_stored_already_is_seen() {
+        let stored = [
+            ("a", TraitScalar::Int(1)),
+            ("b", TraitScalar::Text("x".to_owned())),
+            ("big", TraitScalar::Int(i64::MAX)),
+        ];
+        let stored = stored.map(|(key, value)| (key.to_owned(), Some(value)));
+        let mut record = IdentityRecord::default();
+        record.apply(&TraitChange::Merge(stored.into())).unwrap();
+        let a = || sent("a", Some(SentValue::Int(1)), false);
+        let b = || sent("b", Some(SentValue::Text("x".into())), false);
+        for (sent, expected) in [
+            (vec![], true),
+            (vec![a(), b()], true),
+            (vec![b()], true),
+            (
+                vec![a(), sent("b", Some(SentValue::Int(7)), true), b()],
+                true,
+            ),
+            // What follows could be told, too; storing it tells the same.
+            (vec![b(), a()], false),
+            (vec![sent("c", None, false)], false),
+            (vec![a(), a()], false),
+            (vec![sent("a", Some(SentValue::Int(2)), false)], false),
+            (vec![sent("a", Some(SentValue::Float(1.0)), false)], false),
+            (vec![sent("a", Some(SentValue::Bool(true)), false)], false),
+            (vec![sent("a", None, false)], false),
+            (vec![sent("new", Some(SentValue::Int(1)), false)], false),
+            // Stored by whatever means, it is still refused.
+            (
+                vec![sent("big", Some(SentValue::Int(i64::MAX)), false)],
+                false,
+            ),
+        ] {
+            assert_eq!(is_stored(&sent, &record), expected, "{sent:?}");
+            if expected && let Some(change) = stored_part(&sent).unwrap() {
+                assert!(record.is_unchanged_by(&change), "{change:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
     reason = "Send is inferred per host; a Worker's futures are not Send"
 )]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::identity_record::{ChangeError, IdentityRecord, TraitChange};
@@ -97,6 +99,16 @@ pub trait Host {
         snapshot: &Snapshot,
         identifier: &str,
     ) -> Result<Option<IdentityRecord>, Unavailable>;
+
+    /// What is stored of an identity, where the host knows it without waiting and it cannot be stale. `None` says
+    /// nothing, and is all that a host without such a memory has to say.
+    fn identity_at_hand(
+        &self,
+        _snapshot: &Snapshot,
+        _identifier: &str,
+    ) -> Option<Arc<IdentityRecord>> {
+        None
+    }
 
     /// Gets or creates an identity, applies the change to it with
     /// [`IdentityRecord::apply`] and stores the result, one change of an identity at a time, so that

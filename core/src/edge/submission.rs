@@ -74,6 +74,18 @@ impl SentValue<'_> {
     }
 }
 
+impl PartialEq<TraitScalar> for SentValue<'_> {
+    fn eq(&self, stored: &TraitScalar) -> bool {
+        match (self, stored) {
+            (Self::Bool(sent), TraitScalar::Bool(stored)) => sent == stored,
+            (Self::Int(sent), TraitScalar::Int(stored)) => sent == stored,
+            (Self::Float(sent), TraitScalar::Float(stored)) => sent == stored,
+            (Self::Text(sent), TraitScalar::Text(stored)) => sent == stored,
+            _ => false,
+        }
+    }
+}
+
 impl From<TraitScalar> for SentValue<'_> {
     fn from(value: TraitScalar) -> Self {
         match value {
