@@ -4,11 +4,13 @@
 //! applies and saves, one change of an identity at a time.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A stored trait value. JSON: the bare scalar.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum TraitScalar {
     /// True or false.
@@ -19,6 +21,52 @@ pub enum TraitScalar {
     Float(f64),
     /// Text, at most 2,000 characters.
     Text(String),
+}
+
+/// As `untagged` would derive it, without building and dropping an error for each kind that it is
+/// not: hosts read a record on every request of a stored identity.
+impl<'de> Deserialize<'de> for TraitScalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = TraitScalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a boolean, a number or text")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<TraitScalar, E> {
+        Ok(TraitScalar::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<TraitScalar, E> {
+        Ok(TraitScalar::Int(value))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "an integer past the range of Int is a number all the same"
+    )]
+    fn visit_u64<E>(self, value: u64) -> Result<TraitScalar, E> {
+        Ok(i64::try_from(value).map_or(TraitScalar::Float(value as f64), TraitScalar::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<TraitScalar, E> {
+        Ok(TraitScalar::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<TraitScalar, E> {
+        Ok(TraitScalar::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<TraitScalar, E> {
+        Ok(TraitScalar::Text(value))
+    }
 }
 
 /// A stored trait.
@@ -212,6 +260,29 @@ mod tests {
             .iter()
             .map(|stored| (stored.key.as_str(), &stored.value))
             .collect()
+    }
+
+    #[test]
+    fn a_scalar_is_read_as_what_it_is() {
+        for (json, expected) in [
+            ("true", Some(TraitScalar::Bool(true))),
+            ("-7", Some(TraitScalar::Int(-7))),
+            ("9223372036854775807", Some(TraitScalar::Int(i64::MAX))),
+            (
+                "9223372036854775808",
+                Some(TraitScalar::Float(9.223_372_036_854_776e18)),
+            ),
+            ("1.0", Some(TraitScalar::Float(1.0))),
+            ("\"a\\n\"", Some(text("a\n"))),
+            ("null", None),
+            ("[]", None),
+        ] {
+            assert_eq!(serde_json::from_str(json).ok(), expected, "{json}");
+            if let Some(value) = expected {
+                let again = serde_json::to_string(&value).unwrap();
+                assert_eq!(serde_json::from_str::<TraitScalar>(&again).unwrap(), value);
+            }
+        }
     }
 
     #[test]
