@@ -277,3 +277,32 @@ async fn features_by_tags() {
         json!({"tag_strategy": ["\"SOME\" is not a valid choice."]})
     );
 }
+
+#[tokio::test]
+async fn a_tag_that_is_being_deleted_is_left_out() {
+    let f = Fixture::start().await;
+    let (going, staying) = (tag(&f, "going").await, tag(&f, "staying").await);
+    let path = f.features(&format!("{}/", f.feature_id("a").await));
+    let (deleting, watching) = (f.t.sql().await, f.t.sql().await);
+    let delete = format!("begin; delete from tag where id = {going}");
+    deleting.batch_execute(&delete).await.unwrap();
+    let ann = f.ann.clone();
+    let patch = tokio::spawn(async move {
+        let body = json!({"tags": [going, staying]});
+        ann.patch(&path, body).await
+    });
+    let waits = "select exists (select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock')";
+    while !watching
+        .query_one(waits, &[])
+        .await
+        .unwrap()
+        .get::<_, bool>(0)
+    {
+        assert!(!patch.is_finished(), "it did not wait");
+        tokio::task::yield_now().await;
+    }
+    deleting.batch_execute("commit").await.unwrap();
+    let patched = patch.await.unwrap().expect(200);
+    assert_eq!(patched["tags"], json!([staying]));
+}
