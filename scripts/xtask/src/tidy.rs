@@ -6,9 +6,6 @@ use std::process::{Command, ExitCode};
 /// Longest Rust or script file, in lines, tests included.
 const MAX_LINES: usize = 500;
 
-/// Folders whose files a program writes.
-const GENERATED: &[&str] = &["admin-api/db/src/"];
-
 /// One breach: line (1-based) and what is wrong.
 type Breach = (usize, String);
 
@@ -45,9 +42,6 @@ pub(crate) fn run() -> ExitCode {
 
 /// Every rule on one file.
 fn check(path: &str, text: &str) -> Vec<Breach> {
-    if GENERATED.iter().any(|folder| path.starts_with(folder)) {
-        return Vec::new();
-    }
     let mut found = machine_paths(path, text);
     found.extend(trailing_space(path, text));
     if has_extension(path, "rs") {
@@ -189,10 +183,5 @@ mod tests {
             ["crate::snapshot is an upper room"]
         );
         assert!(breaches("core/src/edge/a.rs", text).is_empty());
-    }
-
-    #[test]
-    fn generated_files_are_left_alone() {
-        assert!(breaches("admin-api/db/src/lib.rs", "fn a() {} \n").is_empty());
     }
 }
