@@ -35,9 +35,11 @@ fn bare(status: StatusCode, body: Bytes) -> Response<Bytes> {
     reply
 }
 
-/// Sets headers whose values are fixed.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
-    headers.insert(name, HeaderValue::from_static(value));
+/// A header's value, checked when this is compiled rather than for every reply.
+macro_rules! fixed {
+    ($value:literal) => {
+        const { HeaderValue::from_static($value) }
+    };
 }
 
 /// Sets a header made from data; what cannot stand in a header is left out.
@@ -51,20 +53,18 @@ fn set_text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 pub(super) fn uncached(endpoint: &Endpoint, status: StatusCode, body: Bytes) -> Response<Bytes> {
     let mut reply = bare(status, body);
     let headers = reply.headers_mut();
-    set(headers, ALLOW, endpoint.allow);
-    set(
-        headers,
+    headers.insert(ALLOW, HeaderValue::from_static(endpoint.allow));
+    headers.insert(
         VARY,
         if endpoint.json_only {
-            "Origin"
+            fixed!("Origin")
         } else {
-            "Accept, Origin"
+            fixed!("Accept, Origin")
         },
     );
-    set(
-        headers,
+    headers.insert(
         CACHE_CONTROL,
-        "max-age=0, no-cache, no-store, must-revalidate, private",
+        fixed!("max-age=0, no-cache, no-store, must-revalidate, private"),
     );
     reply
 }
@@ -72,7 +72,9 @@ pub(super) fn uncached(endpoint: &Endpoint, status: StatusCode, body: Bytes) -> 
 /// The same with a JSON body.
 pub(super) fn json(endpoint: &Endpoint, status: StatusCode, body: Bytes) -> Response<Bytes> {
     let mut reply = uncached(endpoint, status, body);
-    set(reply.headers_mut(), CONTENT_TYPE, "application/json");
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, fixed!("application/json"));
     reply
 }
 
@@ -80,9 +82,9 @@ pub(super) fn json(endpoint: &Endpoint, status: StatusCode, body: Bytes) -> Resp
 pub(super) fn plain_json(status: StatusCode, body: Bytes) -> Response<Bytes> {
     let mut reply = bare(status, body);
     let headers = reply.headers_mut();
-    set(headers, CONTENT_TYPE, "application/json");
-    set(headers, CACHE_CONTROL, "no-store");
-    set(headers, VARY, "Origin");
+    headers.insert(CONTENT_TYPE, fixed!("application/json"));
+    headers.insert(CACHE_CONTROL, fixed!("no-store"));
+    headers.insert(VARY, fixed!("Origin"));
     reply
 }
 
@@ -100,7 +102,7 @@ pub(super) fn redirect(path: &str, query: Option<&str>) -> Response<Bytes> {
     let headers = reply.headers_mut();
     set_text(headers, LOCATION, &location);
     headers.insert(CONTENT_TYPE, HTML);
-    set(headers, VARY, "Origin");
+    headers.insert(VARY, fixed!("Origin"));
     reply
 }
 
@@ -109,7 +111,7 @@ pub(super) fn empty_page() -> Response<Bytes> {
     let mut reply = bare(StatusCode::OK, Bytes::new());
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HTML);
-    set(headers, VARY, "Origin");
+    headers.insert(VARY, fixed!("Origin"));
     reply
 }
 
@@ -124,7 +126,7 @@ pub(super) fn detail(text: &str) -> Bytes {
 
 /// Says that trying again soon helps.
 pub(super) fn ask_to_retry(reply: &mut Response<Bytes>) {
-    set(reply.headers_mut(), RETRY_AFTER, "1");
+    reply.headers_mut().insert(RETRY_AFTER, fixed!("1"));
 }
 
 /// Says when the environment last changed.
@@ -140,11 +142,11 @@ pub(super) fn updated_at(reply: &mut Response<Bytes>, snapshot: &Snapshot) {
 /// nothing may be kept.
 pub(super) fn vary_as_flagsmith(reply: &mut Response<Bytes>, endpoint: &Endpoint) {
     let value = if endpoint.json_only {
-        "X_ENVIRONMENT_KEY, Origin"
+        fixed!("X_ENVIRONMENT_KEY, Origin")
     } else {
-        "X_ENVIRONMENT_KEY, Accept, Origin"
+        fixed!("X_ENVIRONMENT_KEY, Accept, Origin")
     };
-    set(reply.headers_mut(), VARY, value);
+    reply.headers_mut().insert(VARY, value);
 }
 
 /// Lets caches keep an answer of `/flags/`. Browsers ask again each time with its entity tag. A CDN
@@ -158,38 +160,41 @@ pub(super) fn cache_flags(
 ) {
     let headers = reply.headers_mut();
     set_text(headers, ETAG, etag);
-    set(headers, VARY, "X-Environment-Key, Origin");
+    headers.insert(VARY, fixed!("X-Environment-Key, Origin"));
     match side {
-        Side::Server => set(headers, CACHE_CONTROL, "private, no-cache"),
+        Side::Server => {
+            headers.insert(CACHE_CONTROL, fixed!("private, no-cache"));
+        }
         Side::Client => {
-            set(headers, CACHE_CONTROL, "public, no-cache");
-            set(
-                headers,
+            headers.insert(CACHE_CONTROL, fixed!("public, no-cache"));
+            headers.insert(
                 CDN_CACHE_CONTROL.clone(),
-                "public, max-age=2, stale-if-error=86400",
+                fixed!("public, max-age=2, stale-if-error=86400"),
             );
-            set_text(
-                headers,
-                CACHE_TAG.clone(),
-                &cache_tag(snapshot.environment_key()),
-            );
+            if let Ok(tag) = HeaderValue::try_from(cache_tag(snapshot.environment_key())) {
+                headers.insert(CACHE_TAG.clone(), tag);
+            }
         }
     }
 }
 
 /// `env-<client-side key>`: the key is public, and so is the tag.
-fn cache_tag(environment_key: &str) -> String {
+fn cache_tag(environment_key: &str) -> Vec<u8> {
+    const BEFORE: &[u8] = b"env-";
     // A tag ends at a comma or space; such a key could be made by hand only.
     let clean = environment_key
-        .chars()
-        .filter(|c| c.is_ascii_graphic() && *c != ',');
-    "env-".chars().chain(clean).collect()
+        .bytes()
+        .filter(|byte| byte.is_ascii_graphic() && *byte != b',');
+    let mut tag = Vec::with_capacity(BEFORE.len() + environment_key.len());
+    tag.extend_from_slice(BEFORE);
+    tag.extend(clean);
+    tag
 }
 
 /// Lets who asked for the environment document keep it, and ask again with its validators.
 pub(super) fn cache_document(reply: &mut Response<Bytes>, snapshot: &Snapshot) {
     let headers = reply.headers_mut();
-    set(headers, CACHE_CONTROL, "private, no-cache");
+    headers.insert(CACHE_CONTROL, fixed!("private, no-cache"));
     set_text(headers, ETAG, snapshot.document_etag());
     set_text(headers, LAST_MODIFIED, snapshot.last_modified());
 }
@@ -209,7 +214,7 @@ pub(super) fn empty(mut reply: Response<Bytes>, status: StatusCode) -> Response<
 /// Headers of every reply.
 pub(super) fn sign_off(reply: &mut Response<Bytes>, host: &'static str) {
     let headers = reply.headers_mut();
-    set(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    headers.insert(X_CONTENT_TYPE_OPTIONS, fixed!("nosniff"));
     headers.insert(VERSION.clone(), version(host));
 }
 
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_cache_tag_is_one_tag() {
-        assert_eq!(cache_tag("AbC,x y\u{e9}1"), "env-AbCxy1");
+        assert_eq!(cache_tag("AbC,x y\u{e9}1"), b"env-AbCxy1");
     }
 
     #[test]
