@@ -174,21 +174,102 @@ fn publishers_at_once_end_with_the_highest_version() {
         let mut parcels: Vec<Parcel> = (1..=4)
             .map(|version| parcel(version, 40_000, &["s1"]))
             .collect();
+        // Version 2 is long under way: it starts late, and is slow to write.
+        parcels[1].buckets.resize(40, b"small".to_vec());
         parcels.push(parcels[3].clone());
         let turn = usize::try_from(seed % 5).unwrap();
         parcels.rotate_left(turn);
+        let minute = |parcel: &Parcel| if parcel.meta.version == 2 { 20 } else { 10 };
         let installs = parcels
             .iter()
-            .map(|parcel| install(&store, parcel, at(0)))
+            .map(|parcel| install(&store, parcel, at(minute(parcel))))
             .collect();
         for outcome in block_on(join(installs)) {
             outcome.unwrap();
         }
         assert_eq!(serving(&store), Some(4), "seed {seed}");
         assert_eq!(leads_to(&store, "s1"), Some(4));
-        put(&store, &parcel(5, 40_000, &["s1"]), at(5));
+        put(&store, &parcel(5, 40_000, &["s1"]), at(40));
         assert_only(&store, &[4, 5]);
     }
+}
+
+#[test]
+fn a_newer_version_that_takes_long_is_not_swept_by_an_older_one() {
+    for seed in 0..20 {
+        let store = Memory::interleaved(seed);
+        put(&store, &parcel(1, 40_000, &[]), at(0));
+        let mut slow = parcel(3, 40_000, &["s3"]);
+        slow.buckets.resize(40, b"small".to_vec());
+        let quick = parcel(2, 40_000, &[]);
+        let installs = vec![
+            install(&store, &slow, at(1)),
+            install(&store, &quick, at(9)),
+        ];
+        for outcome in block_on(join(installs)) {
+            assert_eq!(outcome.unwrap(), Install::Stored);
+        }
+        assert_eq!(serving(&store), Some(3), "seed {seed}");
+        assert_eq!(leads_to(&store, "s3"), Some(3));
+    }
+}
+
+#[test]
+fn a_version_under_way_is_left_alone_for_a_minute() {
+    let store = Memory::new();
+    put(&store, &parcel(1, 100, &[]), at(0));
+    store.die_after(4);
+    assert!(block_on(install(&store, &parcel(2, 100, &[]), at(10))).is_err());
+    assert!(store.revive());
+    let parts = || {
+        store
+            .keys()
+            .iter()
+            .filter(|key| key.starts_with("env/env-a/2-"))
+            .count()
+    };
+    assert!(parts() > 0);
+    put(&store, &parcel(3, 100, &[]), at(10));
+    assert!(parts() > 0);
+    put(&store, &parcel(3, 100, &[]), at(12));
+    assert_eq!(parts(), 0);
+}
+
+#[test]
+fn the_version_before_stays_for_requests_on_their_way() {
+    let store = Memory::new();
+    let document = |version: u64| {
+        let hash = parcel(version, 1, &[]).meta.content_hash;
+        let part = read_part(&store, "env-a", version, &hash, "document");
+        block_on(part).unwrap().is_some()
+    };
+    for version in 1..=3 {
+        put(
+            &store,
+            &parcel(version, 40_000, &[]),
+            at(i64::try_from(version * 2).unwrap()),
+        );
+    }
+    assert_eq!([document(1), document(2), document(3)], [false, true, true]);
+}
+
+#[test]
+fn a_reader_whose_version_was_swept_reads_the_newest() {
+    let store = Memory::new();
+    put(&store, &parcel(1, 40_000, &[]), at(0));
+    let overtaken = std::cell::Cell::new(false);
+    // The reader asks this after it has read the head and before it reads the snapshot.
+    let overtake = |_: &Head| {
+        if !overtaken.replace(true) {
+            put(&store, &parcel(2, 40_000, &[]), at(2));
+            put(&store, &parcel(3, 40_000, &[]), at(4));
+        }
+        false
+    };
+    let found = block_on(read(&store, KeyRef::Client("env-a"), overtake)).unwrap();
+    let (head, snapshot) = found.unwrap();
+    assert_eq!(head.version, 3);
+    assert!(snapshot.unwrap().starts_with(b"snapshot of 3 "));
 }
 
 #[test]
