@@ -20,6 +20,7 @@ async function enabledAt(url) {
   return (await response.json()).enabled;
 }
 
+let inTimeCount = 0;
 let late = 0;
 for (let round = 1; round <= Number(rounds); round += 1) {
   const enabled = !(await enabledAt(state.admin));
@@ -35,11 +36,13 @@ for (let round = 1; round <= Number(rounds); round += 1) {
   );
   for (const { name, took } of shown) {
     const inTime = took <= LIMIT_MS;
-    if (!inTime) late += 1;
+    if (inTime) inTimeCount += 1;
+    else late += 1;
     const text = Number.isFinite(took) ? `${took.toFixed(0)} ms` : 'never';
     console.log(`  ${name.padEnd(18)} ${text.padStart(8)}${inTime ? '' : '   LATE'}`);
   }
 }
+console.log(`${inTimeCount} passed, ${late} failed`);
 if (late > 0) {
   console.error(`${late} answers came later than ${LIMIT_MS} ms`);
   process.exit(1);
