@@ -4,9 +4,8 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
-use yardarm_core::engine::coerce::python_int;
+use yardarm_core::engine::coerce::{python_int, python_text};
 
-use crate::api::features::python_str;
 use crate::http::{Bool, Choice, Field as _, FieldErrors, Fields, Int, Mode, Text};
 
 /// The most characters a value may have.
@@ -134,7 +133,7 @@ impl FlagValue {
             }
             Value::Number(_) => {
                 self.kind = Kind::Unicode;
-                self.string = Some(python_str(value));
+                self.string = Some(python_text(value));
             }
             text => {
                 let text = VALUE_TEXT

@@ -7,7 +7,6 @@ mod queries;
 mod routes;
 mod rules;
 mod tags;
-mod text;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -15,7 +14,6 @@ use crate::app::App;
 
 pub(crate) use model::Feature;
 pub(crate) use queries::{find, get};
-pub(crate) use text::python_str;
 
 /// The table of this resource's operations.
 pub(crate) fn routes() -> OpenApiRouter<App> {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::text::python_str;
 use crate::api::feature_states::{FlagValue, not_a_list};
 use crate::http::{Field, Text};
+use yardarm_core::engine::coerce::python_text;
 
 /// The most characters a name may have.
 pub(super) const MAX_NAME: usize = 2000;
@@ -45,7 +45,7 @@ impl Field for InitialValue {
         Text::max(MAX_INITIAL_VALUE)
             .or_blank()
             .verbatim()
-            .read(&Value::String(python_str(value)))
+            .read(&Value::String(python_text(value)))
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn unknown_metadata(list: Option<&Value>) -> Option<Value> {
     let missing = |id: &Value| {
         json!([format!(
             "Invalid pk \"{}\" - object does not exist.",
-            python_str(id)
+            python_text(id)
         )])
     };
     let nested = items

@@ -3,11 +3,11 @@
 use serde_json::Value;
 use tokio_postgres::Error;
 
-use super::text::python_str;
 use crate::api::feature_states::not_a_list;
 use crate::http::{Field as _, Fields, Id};
 use crate::sql::api::features as sql;
 use crate::store::{Db, Queries as _, Write};
+use yardarm_core::engine::coerce::python_text;
 
 /// The tags that a body gives a feature, if it says anything of them. They have to be the project's.
 pub(super) async fn read(
@@ -37,7 +37,7 @@ pub(super) async fn read(
     let known: Vec<i64> = db.all(sql::KNOWN_TAGS, [&project_id, &ids]).await?;
     let unknown = items.iter().zip(&ids).find(|(_, id)| !known.contains(id));
     if let Some((item, _)) = unknown {
-        let shown = python_str(item);
+        let shown = python_text(item);
         fields.error(
             "tags",
             format!("Invalid pk \"{shown}\" - object does not exist."),

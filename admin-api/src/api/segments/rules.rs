@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::api::feature_states::not_a_list;
-use crate::api::features::python_str;
 use crate::http::{Bool, Choice, FieldErrors, Fields, Mode, Text};
+use yardarm_core::engine::coerce::python_text;
 
 const TYPES: &[&str] = &["ALL", "ANY", "NONE"];
 const PERCENTAGE_SPLIT: &str = "PERCENTAGE_SPLIT";
@@ -248,7 +248,7 @@ fn read_condition(item: &Value) -> Result<Option<Condition>, FieldErrors> {
         .nullable("property", Text::max(MAX_PROPERTY).or_blank())
         .into_option();
     // Whatever it is, it is kept as text: null as "None" (which IS_SET and the like do not look at).
-    let value = python_str(fields.raw("value").unwrap_or(&Value::Null));
+    let value = python_text(fields.raw("value").unwrap_or(&Value::Null));
     if value.chars().count() > MAX_VALUE {
         fields.error(
             "value",
