@@ -143,6 +143,24 @@ impl Queue {
             .get(0)
     }
 
+    /// What the job's failure was, once it is written down: a panic first prints its backtrace, which
+    /// may take its time.
+    async fn until_failed(&self, name: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let row = self
+                .sql
+                .query_one("select last_error from job where key = $1", &[&name])
+                .await
+                .unwrap();
+            if let Some(error) = row.get::<_, Option<String>>(0) {
+                return error;
+            }
+            assert!(Instant::now() < end, "nothing failed");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn until_empty(&self) {
         let end = Instant::now() + Duration::from_secs(20);
         while self.rows().await > 0 {
@@ -309,13 +327,7 @@ async fn a_panic_is_a_failure_of_that_job_alone() {
     queue.record.until_runs(1).await;
     queue.ask("b", "").await;
     queue.record.until_runs(2).await;
-    sleep(Duration::from_millis(200)).await;
-    let row = queue
-        .sql
-        .query_one("select last_error from job where key = 'a'", &[])
-        .await
-        .unwrap();
-    assert_eq!(row.get::<_, String>(0), "the job panicked");
+    assert_eq!(queue.until_failed("a").await, "the job panicked");
     stop.cancel();
     task.await.unwrap();
 }
