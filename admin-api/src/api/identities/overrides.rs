@@ -13,7 +13,7 @@ use super::resolved::{ResolvedOut, resolve};
 use crate::access::{In, UpdateFeatureState, ViewIdentities};
 use crate::api::environments::Environment;
 use crate::api::feature_states::{
-    self as states, Filter, FlatIn, FlatOut, Form, ListedOut, PatchedOut, State,
+    self as states, Filter, FlatIn, FlatOut, Form, ListedOut, PatchedOut, State, WeightRow,
 };
 use crate::app::App;
 use crate::http::{ApiError, Body, Created, Id, Mode, NoContent, Page, PageRequest, Reply};
@@ -128,19 +128,7 @@ async fn update(
     Path(path): Path<Named>,
     body: Body,
 ) -> Result<Reply<FlatOut>, ApiError> {
-    let mut db = app.db().await?;
-    let identity = identity(&*db, environment.it.id, &path.identity_pk).await?;
-    let state = find(&db, &identity, &path.id).await?;
-    let fields = body.fields(Mode::Partial)?;
-    let (state, weights) = states::update(
-        &mut db,
-        &environment.actor,
-        &environment.it,
-        &state,
-        fields,
-        Form::Flat,
-    )
-    .await?;
+    let (state, weights) = change(&app, &environment, &path, body).await?;
     Ok(Reply(FlatOut::new(&state, &weights)))
 }
 
@@ -155,11 +143,21 @@ async fn partial_update(
     Path(path): Path<Named>,
     body: Body,
 ) -> Result<Reply<PatchedOut>, ApiError> {
+    let (state, _) = change(&app, &environment, &path, body).await?;
+    Ok(Reply(PatchedOut::new(&state)))
+}
+
+async fn change(
+    app: &App,
+    environment: &In<Environment, UpdateFeatureState>,
+    path: &Named,
+    body: Body,
+) -> Result<(State, Vec<WeightRow>), ApiError> {
     let mut db = app.db().await?;
     let identity = identity(&*db, environment.it.id, &path.identity_pk).await?;
     let state = find(&db, &identity, &path.id).await?;
     let fields = body.fields(Mode::Partial)?;
-    let (state, _) = states::update(
+    states::update(
         &mut db,
         &environment.actor,
         &environment.it,
@@ -167,8 +165,7 @@ async fn partial_update(
         fields,
         Form::Flat,
     )
-    .await?;
-    Ok(Reply(PatchedOut::new(&state)))
+    .await
 }
 
 /// Deletes an override: the identity gets what everybody gets.
