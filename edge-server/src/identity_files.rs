@@ -187,7 +187,7 @@ impl Shared {
                 ..IdentityRecord::default()
             },
         };
-        if let Err(error) = record.apply(change) {
+        if let Err(error) = record.apply(change, now) {
             return Ok(Err(error));
         }
         if held.is_none_or(|held| *held != record) {

@@ -68,7 +68,7 @@ pub(crate) async fn change<K: KeyValue>(
             created_at_micros: now.micros(),
             ..IdentityRecord::default()
         });
-        if let Err(refusal) = record.apply(change) {
+        if let Err(refusal) = record.apply(change, now) {
             return Ok(Change::Keep(Err(refusal)));
         }
         if before.as_ref() == Some(&record) {

@@ -66,7 +66,7 @@ impl PostgresIdentities {
         let traits: Vec<TraitRow> = tx.all(sql::TRAITS, [&row.id]).await?;
         let mut record = row.with(traits.into_iter().map(Into::into).collect());
         let before = record.traits.clone();
-        if let Err(refused) = record.apply(change) {
+        if let Err(refused) = record.apply(change, Timestamp(now.timestamp_micros())) {
             // The transaction is dropped: an identity that a refused change would have made is not.
             return Ok(Err(refused));
         }

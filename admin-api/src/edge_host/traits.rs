@@ -30,6 +30,7 @@ impl From<TraitRow> for StoredTrait {
             id: Some(row.id),
             key: row.trait_key,
             value: value.unwrap_or_else(text),
+            changed_at_micros: 0,
         }
     }
 }
@@ -115,6 +116,7 @@ mod tests {
             id,
             key: key.to_owned(),
             value: TraitScalar::Int(value),
+            changed_at_micros: 0,
         }
     }
 

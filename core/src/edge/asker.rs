@@ -238,6 +238,7 @@ mod tests {
             id: Some(id),
             key: key.to_owned(),
             value,
+            changed_at_micros: 0,
         };
         IdentityRecord {
             id: Some(7),

@@ -264,6 +264,7 @@ mod tests {
     use super::super::identity_record::TraitScalar;
     use super::super::submission::SentValue;
     use super::*;
+    use crate::time::Timestamp;
 
     fn sent(
         key: &'static str,
@@ -301,7 +302,9 @@ mod tests {
         ];
         let stored = stored.map(|(key, value)| (key.to_owned(), Some(value)));
         let mut record = IdentityRecord::default();
-        record.apply(&TraitChange::Merge(stored.into())).unwrap();
+        record
+            .apply(&TraitChange::Merge(stored.into()), Timestamp::default())
+            .unwrap();
         let a = || sent("a", Some(SentValue::Int(1)), false);
         let b = || sent("b", Some(SentValue::Text("x".into())), false);
         for (sent, expected) in [

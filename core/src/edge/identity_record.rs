@@ -9,6 +9,9 @@ use std::fmt;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::delivery::TraitVersion;
+use crate::time::Timestamp;
+
 /// A stored trait value. JSON: the bare scalar.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -79,6 +82,27 @@ pub struct StoredTrait {
     pub key: String,
     /// Value.
     pub value: TraitScalar,
+    /// When the value last changed, microseconds since the epoch; 0 when nobody knows.
+    #[serde(default, rename = "at", skip_serializing_if = "is_unknown")]
+    pub changed_at_micros: i64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_unknown(at: &i64) -> bool {
+    *at == 0
+}
+
+impl StoredTrait {
+    /// Takes another value at `now`, which counts as later than the change before, whatever the clock says.
+    fn set(&mut self, value: &TraitScalar, now: Timestamp) {
+        if self.value != *value {
+            self.value = value.clone();
+            self.changed_at_micros = now.micros().max(self.changed_at_micros.saturating_add(1));
+        }
+    }
 }
 
 /// A stored identity. JSON with serde; hosts store exactly that.
@@ -107,6 +131,8 @@ pub enum TraitChange {
         /// How much; may be negative.
         by: i64,
     },
+    /// Takes over what was changed elsewhere, each trait where that change is later than the one known.
+    Adopt(Vec<TraitVersion>),
 }
 
 /// Why a change was refused; nothing was stored.
@@ -127,15 +153,19 @@ const FEW_COMPARISONS: usize = 4096;
 const FEW: usize = 32;
 
 impl IdentityRecord {
-    /// Applies a change. On an error the record is as it was.
+    /// Applies a change made at `now`. On an error the record is as it was.
     ///
     /// A trait that is set again keeps its place and its id, whatever its type was; a new one goes to
     /// the end. Where a merge names a key twice, the later one wins. An increment stays in the 32-bit
     /// range of Flagsmith's integer traits (flagsmith-api.md A.4).
-    pub fn apply(&mut self, change: &TraitChange) -> Result<(), ChangeError> {
+    pub fn apply(&mut self, change: &TraitChange, now: Timestamp) -> Result<(), ChangeError> {
         match change {
             TraitChange::Merge(traits) => {
-                self.merge(traits);
+                self.merge(traits, now);
+                Ok(())
+            }
+            TraitChange::Adopt(versions) => {
+                self.adopt(versions);
                 Ok(())
             }
             TraitChange::Increment { key, by } => {
@@ -148,7 +178,7 @@ impl IdentityRecord {
                     .checked_add(*by)
                     .filter(|sum| i32::try_from(*sum).is_ok())
                     .ok_or(ChangeError::OutOfRange)?;
-                self.merge(&[(key.clone(), Some(TraitScalar::Int(sum)))]);
+                self.merge(&[(key.clone(), Some(TraitScalar::Int(sum)))], now);
                 Ok(())
             }
         }
@@ -164,7 +194,7 @@ impl IdentityRecord {
                         .iter()
                         .all(|(key, value)| self.get(key) == value.as_ref())
             }
-            TraitChange::Increment { .. } => false,
+            TraitChange::Increment { .. } | TraitChange::Adopt(_) => false,
         }
     }
 
@@ -176,20 +206,20 @@ impl IdentityRecord {
             .map(|stored| &stored.value)
     }
 
-    fn merge(&mut self, changes: &[(String, Option<TraitScalar>)]) {
+    fn merge(&mut self, changes: &[(String, Option<TraitScalar>)], now: Timestamp) {
         if changes.len() > FEW {
-            return self.merge_many(changes);
+            return self.merge_many(changes, now);
         }
         for (key, value) in changes {
             let place = self.traits.iter().position(|stored| stored.key == *key);
             match (value, place) {
-                (Some(value), Some(place)) => self.traits[place].value = value.clone(),
+                (Some(value), Some(place)) => self.traits[place].set(value, now),
                 (Some(value), None) => {
-                    let (key, value) = (key.clone(), value.clone());
                     self.traits.push(StoredTrait {
                         id: None,
-                        key,
-                        value,
+                        key: key.clone(),
+                        value: value.clone(),
+                        changed_at_micros: now.micros(),
                     });
                 }
                 (None, Some(place)) => drop(self.traits.remove(place)),
@@ -199,7 +229,7 @@ impl IdentityRecord {
     }
 
     /// The same by a map, so that a body of very many traits takes no quadratic time.
-    fn merge_many(&mut self, changes: &[(String, Option<TraitScalar>)]) {
+    fn merge_many(&mut self, changes: &[(String, Option<TraitScalar>)], now: Timestamp) {
         let mut slots: Vec<_> = std::mem::take(&mut self.traits)
             .into_iter()
             .map(Some)
@@ -212,7 +242,7 @@ impl IdentityRecord {
             match (value, places.get(key)) {
                 (Some(value), Some(place)) => {
                     if let Some(stored) = &mut slots[*place] {
-                        stored.value = value.clone();
+                        stored.set(value, now);
                     }
                 }
                 (Some(value), None) => {
@@ -221,6 +251,7 @@ impl IdentityRecord {
                         id: None,
                         key: key.clone(),
                         value: value.clone(),
+                        changed_at_micros: now.micros(),
                     };
                     slots.push(Some(stored));
                 }
@@ -240,6 +271,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const NOW: Timestamp = Timestamp(9);
 
     fn text(value: &str) -> TraitScalar {
         TraitScalar::Text(value.to_owned())
@@ -289,19 +322,22 @@ mod tests {
     fn merge_sets_deletes_and_keeps_places_and_ids() {
         let mut record = IdentityRecord::default();
         record
-            .apply(&merge(&[
-                ("a", Some(TraitScalar::Int(1))),
-                ("b", Some(text("x"))),
-            ]))
+            .apply(
+                &merge(&[("a", Some(TraitScalar::Int(1))), ("b", Some(text("x")))]),
+                NOW,
+            )
             .unwrap();
         record.traits[0].id = Some(7);
         record
-            .apply(&merge(&[
-                ("c", Some(TraitScalar::Bool(true))),
-                ("a", Some(text("one"))),
-                ("b", None),
-                ("never", None),
-            ]))
+            .apply(
+                &merge(&[
+                    ("c", Some(TraitScalar::Bool(true))),
+                    ("a", Some(text("one"))),
+                    ("b", None),
+                    ("never", None),
+                ]),
+                NOW,
+            )
             .unwrap();
         assert_eq!(
             seen(&record),
@@ -315,7 +351,7 @@ mod tests {
         let mut record = IdentityRecord::default();
         let one = TraitScalar::Int(1);
         let first = [("a", Some(one.clone())), ("b", Some(text("x")))];
-        record.apply(&merge(&first)).unwrap();
+        record.apply(&merge(&first), NOW).unwrap();
         for (change, expected) in [
             (merge(&[]), true),
             (merge(&first), true),
@@ -328,7 +364,7 @@ mod tests {
             assert_eq!(record.is_unchanged_by(&change), expected, "{change:?}");
             if expected {
                 let mut after = record.clone();
-                after.apply(&change).unwrap();
+                after.apply(&change, NOW).unwrap();
                 assert_eq!(after, record);
             }
         }
@@ -338,10 +374,13 @@ mod tests {
     fn later_duplicate_wins() {
         let mut record = IdentityRecord::default();
         record
-            .apply(&merge(&[
-                ("k", Some(TraitScalar::Int(1))),
-                ("k", Some(TraitScalar::Int(2))),
-            ]))
+            .apply(
+                &merge(&[
+                    ("k", Some(TraitScalar::Int(1))),
+                    ("k", Some(TraitScalar::Int(2))),
+                ]),
+                NOW,
+            )
             .unwrap();
         assert_eq!(seen(&record), [("k", &TraitScalar::Int(2))]);
     }
@@ -354,7 +393,7 @@ mod tests {
             by,
         };
         for step in [2, 3, -10] {
-            record.apply(&by(step)).unwrap();
+            record.apply(&by(step), NOW).unwrap();
         }
         assert_eq!(record.get("n"), Some(&TraitScalar::Int(-5)));
         for past in [
@@ -363,12 +402,14 @@ mod tests {
             i64::from(i32::MAX) + 6,
             i64::from(i32::MIN) + 4,
         ] {
-            assert_eq!(record.apply(&by(past)), Err(ChangeError::OutOfRange));
+            assert_eq!(record.apply(&by(past), NOW), Err(ChangeError::OutOfRange));
         }
         assert_eq!(record.get("n"), Some(&TraitScalar::Int(-5)));
         for other in [TraitScalar::Float(1.0), TraitScalar::Bool(true), text("1")] {
-            record.apply(&merge(&[("n", Some(other.clone()))])).unwrap();
-            assert_eq!(record.apply(&by(1)), Err(ChangeError::NotAnInteger));
+            record
+                .apply(&merge(&[("n", Some(other.clone()))]), NOW)
+                .unwrap();
+            assert_eq!(record.apply(&by(1), NOW), Err(ChangeError::NotAnInteger));
             assert_eq!(record.get("n"), Some(&other));
         }
     }
@@ -384,8 +425,8 @@ mod tests {
                 .collect();
             let (mut few, mut many) = (IdentityRecord::default(), IdentityRecord::default());
             for half in changes.chunks(changes.len().div_ceil(2).max(1)) {
-                few.merge(half);
-                many.merge_many(half);
+                few.merge(half, NOW);
+                many.merge_many(half, NOW);
             }
             prop_assert_eq!(few, many);
         }
@@ -401,18 +442,20 @@ mod tests {
                     id: Some(1),
                     key: "i".to_owned(),
                     value: TraitScalar::Int(2),
+                    changed_at_micros: 0,
                 },
                 StoredTrait {
                     id: None,
                     key: "f".to_owned(),
                     value: TraitScalar::Float(2.0),
+                    changed_at_micros: 8,
                 },
             ],
         };
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(
             json,
-            r#"{"created_at_micros":5,"traits":[{"id":1,"key":"i","value":2},{"key":"f","value":2.0}]}"#
+            r#"{"created_at_micros":5,"traits":[{"id":1,"key":"i","value":2},{"key":"f","value":2.0,"at":8}]}"#
         );
         assert_eq!(
             serde_json::from_str::<IdentityRecord>(&json).unwrap(),

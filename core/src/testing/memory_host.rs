@@ -178,7 +178,7 @@ impl Host for MemoryHost {
                 traits: Vec::new(),
             },
         };
-        if let Err(error) = record.apply(change) {
+        if let Err(error) = record.apply(change, state.now) {
             return Ok(Err(error));
         }
         for stored in record

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use worker::{Date, DurableObject, Env, Method, Request, Response, State, durable_object};
 use yardarm_core::edge::{IdentityRecord, TraitChange};
+use yardarm_core::time::Timestamp;
 
 /// The object; its storage has one row, the record as JSON.
 #[durable_object(fetch)]
@@ -39,13 +40,13 @@ impl DurableObject for Identity {
         }
         let change: TraitChange = serde_json::from_slice(&request.bytes().await?)?;
         let before = self.load()?;
+        let millis = i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX);
+        let now = Timestamp(millis.saturating_mul(1_000));
         let mut record = before.clone().unwrap_or_else(|| IdentityRecord {
-            created_at_micros: i64::try_from(Date::now().as_millis())
-                .unwrap_or(i64::MAX)
-                .saturating_mul(1_000),
+            created_at_micros: now.micros(),
             ..IdentityRecord::default()
         });
-        let applied = record.apply(&change);
+        let applied = record.apply(&change, now);
         if applied.is_ok() && before.as_ref() != Some(&record) {
             self.store(&record)?;
         }

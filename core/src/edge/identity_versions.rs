@@ -1,0 +1,163 @@
+//! How changes of one identity that were made in different places come together: trait by trait, the
+//! later change wins.
+//!
+//! A deleted trait leaves no trace in a record, so a change from elsewhere that is older than a deletion
+//! and arrives after it brings the trait back. A trace for every deletion would make records
+//! grow without bound; the case needs two places to change one trait of one identity within one delivery's
+//! time.
+
+use std::collections::HashMap;
+
+use super::delivery::TraitVersion;
+use super::identity_record::{IdentityRecord, StoredTrait};
+use crate::time::Timestamp;
+
+impl IdentityRecord {
+    /// Takes over each trait whose version is later than the one stored. Taking the same versions
+    /// again, or in another order, comes to the same.
+    pub(super) fn adopt(&mut self, versions: &[TraitVersion]) {
+        for version in versions {
+            let place = self
+                .traits
+                .iter()
+                .position(|stored| stored.key == version.key);
+            match (&version.value, place) {
+                (value, Some(place)) => {
+                    let stored = &mut self.traits[place];
+                    if stored.changed_at_micros >= version.changed_at_micros {
+                        continue;
+                    }
+                    if let Some(value) = value {
+                        stored.value = value.clone();
+                        stored.changed_at_micros = version.changed_at_micros;
+                    } else {
+                        self.traits.remove(place);
+                    }
+                }
+                (Some(value), None) => self.traits.push(StoredTrait {
+                    id: None,
+                    key: version.key.clone(),
+                    value: value.clone(),
+                    changed_at_micros: version.changed_at_micros,
+                }),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// What has to be told to others after a change at `now`: the traits that are new or another than in
+    /// `before`, and those that went.
+    pub fn versions_since(&self, before: &[StoredTrait], now: Timestamp) -> Vec<TraitVersion> {
+        let mut gone: HashMap<&str, &StoredTrait> = before
+            .iter()
+            .map(|stored| (stored.key.as_str(), stored))
+            .collect();
+        let mut versions = Vec::new();
+        for stored in &self.traits {
+            let old = gone.remove(stored.key.as_str());
+            if old.is_none_or(|old| old.value != stored.value) {
+                versions.push(TraitVersion {
+                    key: stored.key.clone(),
+                    value: Some(stored.value.clone()),
+                    changed_at_micros: stored.changed_at_micros,
+                });
+            }
+        }
+        let deleted = before
+            .iter()
+            .filter(|stored| gone.contains_key(stored.key.as_str()))
+            .map(|stored| TraitVersion {
+                key: stored.key.clone(),
+                value: None,
+                changed_at_micros: now.micros().max(stored.changed_at_micros.saturating_add(1)),
+            });
+        versions.extend(deleted);
+        versions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::edge::{TraitChange, TraitScalar};
+
+    fn version(key: &str, value: Option<i64>, at: i64) -> TraitVersion {
+        TraitVersion {
+            key: key.to_owned(),
+            value: value.map(TraitScalar::Int),
+            changed_at_micros: at,
+        }
+    }
+
+    fn adopted(versions: &[TraitVersion]) -> IdentityRecord {
+        let mut record = IdentityRecord::default();
+        record.adopt(versions);
+        record
+    }
+
+    #[test]
+    fn the_later_change_of_a_trait_wins() {
+        let mut record = adopted(&[version("a", Some(1), 10), version("b", Some(1), 10)]);
+        record.adopt(&[
+            version("a", Some(2), 9),
+            version("b", None, 11),
+            version("c", None, 12),
+        ]);
+        assert_eq!(record, adopted(&[version("a", Some(1), 10)]));
+        record.adopt(&[version("a", Some(3), 10)]);
+        assert_eq!(record.get("a"), Some(&TraitScalar::Int(1)), "a tie stays");
+    }
+
+    #[test]
+    fn a_change_here_counts_as_later_than_what_it_changes() {
+        let mut record = adopted(&[version("a", Some(1), 1_000)]);
+        let slow = Timestamp(5);
+        let before = record.traits.clone();
+        let merge = |value| TraitChange::Merge(vec![("a".to_owned(), value)]);
+        record
+            .apply(&merge(Some(TraitScalar::Int(2))), slow)
+            .unwrap();
+        assert_eq!(
+            record.versions_since(&before, slow),
+            [version("a", Some(2), 1_001)]
+        );
+        let before = record.traits.clone();
+        record.apply(&merge(None), slow).unwrap();
+        assert_eq!(
+            record.versions_since(&before, slow),
+            [version("a", None, 1_002)]
+        );
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_not_told() {
+        let mut record = adopted(&[version("a", Some(1), 3)]);
+        let before = record.traits.clone();
+        let same = TraitChange::Merge(vec![("a".to_owned(), Some(TraitScalar::Int(1)))]);
+        record.apply(&same, Timestamp(9)).unwrap();
+        assert_eq!(record.traits, before);
+        assert!(record.versions_since(&before, Timestamp(9)).is_empty());
+    }
+
+    proptest! {
+        /// Without deletions, any order of arrival and any repetition comes to the same values.
+        #[test]
+        fn order_and_repetition_do_not_matter(
+            changes in prop::collection::vec(("[a-c]", 0_i64..9), 1..12),
+            again in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let versions: Vec<_> = (1..)
+                .zip(&changes)
+                .map(|(at, (key, value))| version(key, Some(*value), at))
+                .collect();
+            let mut mixed: Vec<_> = versions.iter().rev().cloned().collect();
+            mixed.extend(again.iter().map(|index| index.get(&versions).clone()));
+            let (straight, mixed) = (adopted(&versions), adopted(&mixed));
+            for key in ["a", "b", "c"] {
+                prop_assert_eq!(straight.get(key), mixed.get(key));
+            }
+        }
+    }
+}
