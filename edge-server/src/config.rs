@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal as _, stderr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use yardarm_edge::{StreamSettings, streams_within};
 
 /// Serves Flagsmith's SDK API from published snapshots.
 ///
@@ -33,6 +35,15 @@ pub(crate) struct Config {
     /// Mebibytes of recently used identities kept in memory.
     #[arg(long, env = "YARDARM_EDGE_IDENTITY_MEMORY", default_value_t = 64)]
     identity_memory: u32,
+
+    /// Event streams that may be open at once; further ones are answered 503. Each takes an open file.
+    #[arg(long, env = "YARDARM_EDGE_STREAMS", default_value_t = 10_000)]
+    streams: usize,
+
+    /// Seconds without an event after which a comment is sent through a stream.
+    #[arg(long, env = "YARDARM_EDGE_HEARTBEAT_SECONDS", default_value_t = 25,
+          value_parser = clap::value_parser!(u16).range(1..=300))]
+    heartbeat_seconds: u16,
 
     #[command(flatten)]
     pub(crate) log: Log,
@@ -85,6 +96,14 @@ impl Config {
             bail!("{source} is empty: give it a secret, or take it away to accept no publications");
         }
         Ok(Some(secret.into_bytes()))
+    }
+
+    /// How streams are kept by a process that may have so many files open.
+    pub(crate) fn streams(&self, open_files: Option<u64>) -> StreamSettings {
+        StreamSettings {
+            most: streams_within(self.streams, open_files),
+            heartbeat: Duration::from_secs(self.heartbeat_seconds.into()),
+        }
     }
 
     pub(crate) fn identity_memory_bytes(&self) -> u64 {

@@ -66,6 +66,10 @@ impl<I: Identities> Host for NativeHost<I> {
         "native"
     }
 
+    fn has_streams(&self) -> bool {
+        true
+    }
+
     fn publishing_secret(&self) -> Option<Vec<u8>> {
         self.publishing_secret.clone()
     }

@@ -15,6 +15,7 @@
 //! - [`Identities`]: traits that SDKs store. [`IdentityFiles`] keeps them on disk and says what it
 //!   promises; the control plane brings its own.
 //! - [`Edge`]: answers requests; [`router`] is its axum form for mounting, [`serve`] the socket loop.
+//! - [`Streams`]: who listens to an environment is told of each version that is installed.
 //! - [`Usage`]: receives what requests caused besides replies (flag usage counts).
 //!
 //! A data directory looks like this, and belongs to one process at a time:
@@ -34,18 +35,25 @@ mod durable;
 mod host;
 mod identities;
 mod identity_files;
+mod news;
+mod open_files;
 mod package_files;
+mod reply_body;
 mod request_id;
 mod server;
 mod service;
 mod snapshots;
+mod streams;
 mod usage;
 
 pub use durable::{DataDirectory, DataDirectoryError};
 pub use host::NativeHost;
 pub use identities::Identities;
 pub use identity_files::IdentityFiles;
+pub use open_files::{raise_open_files, streams_within};
+pub use reply_body::ReplyBody;
 pub use server::serve;
 pub use service::{Edge, router};
 pub use snapshots::SnapshotStore;
+pub use streams::{EventStream, StreamSettings, Streams};
 pub use usage::{LoggedUsage, Usage};

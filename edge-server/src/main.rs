@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use yardarm_edge::{DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore};
+use yardarm_edge::{
+    DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore, raise_open_files,
+};
 
 use crate::config::Config;
 
@@ -59,10 +60,16 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         "serving",
     );
     let host = NativeHost::new(snapshots, identities, secret);
-    let edge = Edge::new(host, Arc::new(LoggedUsage));
+    let streams = config.streams(raise_open_files());
+    let edge = Edge::with_streams(host, Arc::new(LoggedUsage), streams);
+    let streams = edge.streams().clone();
     let answer = move |request| {
         let edge = edge.clone();
-        async move { edge.answer(request).await.map(Full::new) }
+        async move { edge.answer(request).await }
+    };
+    let stop = async move {
+        stop.await;
+        streams.close();
     };
     yardarm_edge::serve(listener, answer, stop).await;
     tracing::info!("stopped");

@@ -17,11 +17,14 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
+use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 use yardarm_core::edge::{self, Outcome};
 
 use crate::host::NativeHost;
 use crate::identities::Identities;
+use crate::reply_body::ReplyBody;
 use crate::request_id::RequestIds;
+use crate::streams::{StreamSettings, Streams};
 use crate::usage::Usage;
 
 /// The largest body of an SDK request, in bytes.
@@ -40,7 +43,7 @@ const PUBLICATION: &str = "/edge/v1/";
 
 /// The routes to mount where admin routes stand beside them; `/health` and `/version/` are not among
 /// them. Paths without their trailing slash are here because core redirects them.
-const MOUNTED: [&str; 16] = [
+const MOUNTED: [&str; 17] = [
     "/api/v1/flags",
     "/api/v1/flags/",
     "/api/v1/flags/{*rest}",
@@ -57,6 +60,7 @@ const MOUNTED: [&str; 16] = [
     "/api/v2/analytics/flags",
     "/api/v2/analytics/flags/",
     "/edge/v1/{*rest}",
+    "/sse/{*rest}",
 ];
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -71,6 +75,7 @@ struct Shared<I> {
     usage: Arc<dyn Usage>,
     request_ids: RequestIds,
     packages: Semaphore,
+    streams: Streams,
 }
 
 /// The SDK API and the publication routes as an axum router, to be merged into another.
@@ -80,7 +85,7 @@ pub fn router<I: Identities>(edge: &Edge<I>) -> Router {
         let edge = edge.clone();
         let answer = move |request: Request<AxumBody>| {
             let edge = edge.clone();
-            async move { edge.answer(request).await.map(AxumBody::from) }
+            async move { edge.answer(request).await.map(AxumBody::new) }
         };
         router = router.route(path, any(answer));
     }
@@ -88,10 +93,20 @@ pub fn router<I: Identities>(edge: &Edge<I>) -> Router {
 }
 
 impl<I: Identities> Edge<I> {
-    /// An edge over a host.
+    /// An edge over a host, with the usual settings of streams.
     pub fn new(host: NativeHost<I>, usage: Arc<dyn Usage>) -> Self {
+        Self::with_streams(host, usage, StreamSettings::default())
+    }
+
+    /// An edge over a host.
+    pub fn with_streams(
+        host: NativeHost<I>,
+        usage: Arc<dyn Usage>,
+        settings: StreamSettings,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
+                streams: Streams::new(host.snapshots().clone(), settings),
                 host,
                 usage,
                 request_ids: RequestIds::new(),
@@ -105,8 +120,14 @@ impl<I: Identities> Edge<I> {
         &self.shared.host
     }
 
-    /// Answers any request: SDK API, health, version, publications, and 404 for the rest.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Bytes>
+    /// Its event streams.
+    pub fn streams(&self) -> &Streams {
+        &self.shared.streams
+    }
+
+    /// Answers any request: SDK API, event streams, health, version, publications, and 404 for the
+    /// rest.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -121,7 +142,7 @@ impl<I: Identities> Edge<I> {
         });
         let mut reply = match self.read(request).await {
             Ok(request) => self.handle(request).await,
-            Err(refused) => refused.reply(),
+            Err(refused) => refused.reply().map(ReplyBody::from),
         };
         if let Some((method, path, begun)) = log {
             tracing::debug!(
@@ -136,13 +157,13 @@ impl<I: Identities> Edge<I> {
         reply
     }
 
-    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn handle(&self, request: Request<Bytes>) -> Response<ReplyBody> {
         let outcome = if request.uri().path().starts_with(PUBLICATION) {
             match self.handle_aside(request).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     tracing::error!(%error, "a publication was not handled");
-                    return Refused::Failed.reply();
+                    return Refused::Failed.reply().map(ReplyBody::from);
                 }
             }
         } else {
@@ -152,7 +173,17 @@ impl<I: Identities> Edge<I> {
             let usage = Arc::clone(&self.shared.usage);
             tokio::spawn(async move { usage.record(outcome.effects) });
         }
-        outcome.reply
+        let reply = outcome.reply;
+        let refusal = match &outcome.stream {
+            None => return reply.map(ReplyBody::from),
+            Some(Streaming::Refused) => reply,
+            Some(Streaming::Open(subscription)) => match self.streams().open(subscription) {
+                Some(events) => return reply.map(|_| ReplyBody::Events(events)),
+                None => refuse(reply),
+            },
+        };
+        tokio::time::sleep(REFUSAL_DELAY).await;
+        refusal.map(ReplyBody::from)
     }
 
     /// Handles a publication on a thread of its own: checking the hashes of a package of

@@ -12,10 +12,12 @@ use std::sync::{Arc, Weak};
 use ahash::RandomState;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use yardarm_core::edge::stream::event;
 use yardarm_core::edge::{Held, Install, KeyRef, Unavailable};
 use yardarm_core::snapshot::{Package, PackageMeta, Snapshot, SnapshotError};
 
+use crate::news::News;
 use crate::package_files::PackageFiles;
 
 /// How many environments can be published at the same time; two that share a lock only wait.
@@ -30,6 +32,7 @@ pub struct SnapshotStore {
 #[derive(Debug)]
 struct Shared {
     index: ArcSwap<Index>,
+    news: News,
     files: PackageFiles,
     locks: Vec<Arc<Mutex<()>>>,
     hasher: RandomState,
@@ -81,6 +84,7 @@ impl SnapshotStore {
         Ok(Self {
             shared: Arc::new(Shared {
                 index: ArcSwap::from_pointee(index),
+                news: News::default(),
                 files,
                 locks: (0..LOCKS).map(|_| Arc::default()).collect(),
                 hasher: RandomState::new(),
@@ -159,6 +163,25 @@ impl SnapshotStore {
         held
     }
 
+    /// Listens to an environment that is held: the event of its newest version, and those to come.
+    pub(crate) fn listen(&self, environment_key: &str) -> Option<watch::Receiver<Bytes>> {
+        let current = || {
+            let index = self.shared.index.load();
+            index.environments.get(environment_key)?.event()
+        };
+        self.shared.news.listen(environment_key, current)
+    }
+
+    /// Forgets the listeners of an environment if they are gone.
+    pub(crate) fn tidy_news(&self, environment_key: &str) {
+        self.shared.news.tidy(environment_key);
+    }
+
+    /// Ends what is listened to, for good.
+    pub(crate) fn close_news(&self) {
+        self.shared.news.close();
+    }
+
     fn lock_of(&self, environment_key: &str) -> Arc<Mutex<()>> {
         let hash = self.shared.hasher.hash_one(environment_key);
         Arc::clone(&self.shared.locks[usize::try_from(hash % LOCKS as u64).unwrap_or(0)])
@@ -190,6 +213,9 @@ impl Shared {
             next.insert(environment.clone());
             next
         });
+        // Once it can be asked for: who hears it asks at once.
+        let key = &environment.meta.environment_key;
+        self.news.announce(key, environment.event());
     }
 }
 
@@ -229,6 +255,11 @@ impl Environment {
             package,
             earlier: Vec::new(),
         })
+    }
+
+    /// What is told of this version; `None` of a tombstone.
+    fn event(&self) -> Option<Bytes> {
+        (!self.meta.gone).then(|| event(&self.snapshot))
     }
 
     fn package_of(&self, version: u64) -> Option<Arc<Package>> {

@@ -131,6 +131,8 @@ fn help_tells_every_setting() {
         "--data-dir",
         "--publishing-secret-file",
         "--identity-memory",
+        "--streams",
+        "--heartbeat-seconds",
         "--log-level",
         "--log-format",
         "YARDARM_PUBLISHING_SECRET",

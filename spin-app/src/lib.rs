@@ -38,8 +38,7 @@ async fn answer(request: Request) -> Response<FullBody<Bytes>> {
     let request = http::Request::from_parts(head, body.to_bytes());
     let host = SpinHost::serving(&request).await;
     // Evaluations have no store to go to yet: counting them comes with usage reporting.
-    let edge::Outcome { reply, effects: _ } = edge::handle(&host, request).await;
-    whole(reply)
+    whole(edge::handle(&host, request).await.reply)
 }
 
 /// A body that was cut off or is too long.

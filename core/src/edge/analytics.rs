@@ -120,5 +120,9 @@ fn outcome(access: &Access, reply: Response<Bytes>, rows: Vec<Evaluation>) -> Ou
             rows,
         }]
     };
-    Outcome { reply, effects }
+    Outcome {
+        reply,
+        effects,
+        stream: None,
+    }
 }

@@ -12,9 +12,9 @@ use http::{Method, Response};
 use super::reply;
 
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
-    "accept, accept-encoding, authorization, baggage, content-type, dnt, \
+    "accept, accept-encoding, authorization, baggage, cache-control, content-type, dnt, \
      flagsmith-application-name, flagsmith-application-version, flagsmith-sdk-user-agent, \
-     if-modified-since, if-none-match, origin, sentry-trace, traceparent, tracestate, user-agent, \
+     if-modified-since, if-none-match, last-event-id, origin, sentry-trace, traceparent, tracestate, user-agent, \
      x-csrftoken, x-e2e-test-auth-token, x-environment-key, x-requested-with",
 );
 

@@ -38,6 +38,7 @@ mod query;
 mod reply;
 mod route;
 pub mod signature;
+pub mod stream;
 mod submission;
 mod traits;
 
@@ -53,6 +54,7 @@ pub fn json_error(body: &[u8]) -> Option<String> {
 
 use error::Refusal;
 use route::{Endpoint, Route};
+use stream::Streaming;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub struct Outcome {
     pub reply: Response<Bytes>,
     /// What to do after replying.
     pub effects: Vec<Effect>,
+    /// Set on the route of streams only.
+    pub stream: Option<Streaming>,
 }
 
 /// Work that need not delay the reply: the host runs it in `wait_until`, a spawned task, or before
@@ -94,11 +98,12 @@ impl From<Response<Bytes>> for Outcome {
         Self {
             reply,
             effects: Vec::new(),
+            stream: None,
         }
     }
 }
 
-/// Answers one request: SDK API, health, version, and the signed publication routes.
+/// Answers one request: SDK API, event streams, health, version, and the signed publication routes.
 ///
 /// The target of `request` is read as path and query; of its headers only [`READ_HEADERS`] count.
 /// The reply has all its headers but those that are the transport's own (`Date`, and
@@ -110,6 +115,9 @@ pub async fn handle<H: Host>(host: &H, request: Request<Bytes>) -> Outcome {
     cors::open(reply, &head.headers);
     reply::sign_off(reply, host.name());
     if head.method == Method::HEAD {
+        if let Some(Streaming::Open(_)) = outcome.stream.take() {
+            return outcome;
+        }
         let length = std::mem::take(reply.body_mut()).len();
         reply
             .headers_mut()
@@ -129,6 +137,9 @@ async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
             Ok(outcome) => outcome,
             Err(refusal) => refusal.reply(endpoint).into(),
         };
+    }
+    if let Route::Stream(key) = &route {
+        return stream::get(host, head, key).await;
     }
     let reply = match route {
         Route::AddSlash => reply::redirect(path, head.uri.query()),

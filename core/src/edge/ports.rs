@@ -79,6 +79,11 @@ pub trait Host {
     /// The secret that signs publications; without one the publication routes answer 404.
     fn publishing_secret(&self) -> Option<Vec<u8>>;
 
+    /// Whether the host can keep event streams open ([`super::stream`]).
+    fn has_streams(&self) -> bool {
+        false
+    }
+
     /// The snapshot a key leads to, tombstones included. For a server-side key the host's index only
     /// says where to look: the core asks the snapshot whether the key still opens it.
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable>;

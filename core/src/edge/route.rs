@@ -73,6 +73,8 @@ pub(super) enum Route<'p> {
     /// The publication of one environment, named by its client-side key.
     Publication(Cow<'p, str>),
     Publications,
+    /// The events of one environment, named by its client-side key.
+    Stream(Cow<'p, str>),
     /// A path that lacks its slash.
     AddSlash,
     Unknown,
@@ -83,6 +85,14 @@ impl<'p> Route<'p> {
     pub(super) fn of(path: &'p str) -> Self {
         if let Some(rest) = path.strip_prefix("/api/v1/") {
             return Self::of_v1(rest);
+        }
+        if let Some(rest) = path.strip_prefix("/sse/environments/") {
+            return match rest.strip_suffix("/stream") {
+                Some(key) if !key.is_empty() && !key.contains('/') => {
+                    Self::Stream(percent_decode(key))
+                }
+                _ => Self::Unknown,
+            };
         }
         match path {
             "/api/v2/analytics/flags/" => Self::AnalyticsV2,
@@ -262,6 +272,14 @@ mod tests {
         );
         assert_eq!(of("/edge/v1/environments/"), Route::Unknown);
         assert_eq!(of("/edge/v1/environments/a/b"), Route::Unknown);
+        assert_eq!(
+            of("/sse/environments/a%2Fb/stream"),
+            Route::Stream("a/b".into())
+        );
+        for path in ["a/b/stream", "/stream", "stream", "a/stream/", "a"] {
+            let path = format!("/sse/environments/{path}");
+            assert_eq!(Route::of(&path), Route::Unknown, "{path}");
+        }
         assert_eq!(of("/"), Route::Unknown);
         assert_eq!(of(""), Route::Unknown);
     }

@@ -117,6 +117,10 @@ impl Host for MemoryHost {
         "memory"
     }
 
+    fn has_streams(&self) -> bool {
+        true
+    }
+
     fn publishing_secret(&self) -> Option<Vec<u8>> {
         self.secret.clone()
     }

@@ -59,6 +59,7 @@ pub static TABLES: &[(&str, &str)] = tables![
     "document",
     "analytics",
     "publication",
+    "streams",
 ];
 
 /// One table.

@@ -10,6 +10,7 @@ mod edge_host;
 mod edge_recorded;
 mod edge_recorded_world;
 mod edge_robust;
+mod edge_stream;
 mod edge_tables;
 mod engine_conformance;
 mod generated;

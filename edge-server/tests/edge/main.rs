@@ -5,5 +5,6 @@
 mod connections;
 mod requests;
 mod running;
+mod streams;
 mod table;
 mod versions;

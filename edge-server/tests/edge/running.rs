@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use yardarm_conformance::Target;
 use yardarm_edge::{
-    DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore, serve,
+    DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore, StreamSettings,
+    Streams, serve,
 };
 
 const SECRET: &str = "secret of the tests";
@@ -22,6 +22,7 @@ const SECRET: &str = "secret of the tests";
 pub(crate) struct Running {
     pub(crate) target: Target,
     pub(crate) address: SocketAddr,
+    pub(crate) streams: Streams,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -29,24 +30,33 @@ pub(crate) struct Running {
 impl Running {
     /// Starts on a free port, as the binary does.
     pub(crate) async fn start(directory: &Path) -> Self {
+        Self::with_streams(directory, StreamSettings::default()).await
+    }
+
+    /// The same with other settings of streams.
+    pub(crate) async fn with_streams(directory: &Path, settings: StreamSettings) -> Self {
         let owner = Arc::new(DataDirectory::open(directory).unwrap());
         let snapshots = SnapshotStore::open(&directory.join("environments")).unwrap();
         let identities = IdentityFiles::open(&owner, 1 << 20).unwrap();
         let host = NativeHost::new(snapshots, identities, Some(SECRET.as_bytes().to_vec()));
-        let edge = Edge::new(host, Arc::new(LoggedUsage));
+        let edge = Edge::with_streams(host, Arc::new(LoggedUsage), settings);
+        let streams = edge.streams().clone();
+        let closing = streams.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let answer = move |request| {
             let edge = edge.clone();
-            async move { edge.answer(request).await.map(Full::new) }
+            async move { edge.answer(request).await }
         };
-        let serving = tokio::spawn(serve(listener, answer, async {
+        let serving = tokio::spawn(serve(listener, answer, async move {
             let _ = stopped.await;
+            closing.close();
         }));
         Self {
             target: Target::new(&format!("http://{address}"), SECRET).unwrap(),
             address,
+            streams,
             stop,
             serving,
         }

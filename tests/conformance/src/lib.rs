@@ -1,10 +1,11 @@
 //! Checks a running host over HTTP, whichever it is: native, Worker or Spin.
 //!
-//! [`checks`] are about publication and parallel writes; the request-to-reply table is core's
+//! [`checks`] are about publication and parallel writes, [`events`] about event streams; the request-to-reply table is core's
 //! (`core/tests/conformance/*.json`), the same that core runs against its in-memory host.
 
 pub mod checks;
 pub mod environment;
+pub mod events;
 mod report;
 pub mod table;
 mod target;
@@ -40,6 +41,7 @@ pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
         "refuses damaged packages",
         checks::refuses_damaged_packages(target).await,
     );
+    report.add("tells of changes", events::tells_of_changes(target).await);
     if options.parallel_traits {
         report.add("loses no trait", checks::loses_no_trait(target).await);
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -52,15 +53,9 @@ impl Target {
 
     /// Sends a request whose URI is a path and perhaps a query; follows nothing and repeats nothing.
     pub async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
-        let (mut head, body) = request.into_parts();
-        let named = format!("{} {}", head.method, head.uri);
-        let mut uri = head.uri.into_parts();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.authority.clone());
-        head.uri = Uri::from_parts(uri)?;
-        let request = Request::from_parts(head, Full::new(body));
+        let named = format!("{} {}", request.method(), request.uri());
         let answer = async {
-            let (head, body) = self.client.request(request).await?.into_parts();
+            let (head, body) = self.open(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             anyhow::Ok(Response::from_parts(head, body))
         };
@@ -68,6 +63,17 @@ impl Target {
             .await
             .with_context(|| format!("{named}: no answer within {PATIENCE:?}"))?
             .with_context(|| named)
+    }
+
+    /// The same without waiting for the body, which may never end.
+    pub async fn open(&self, request: Request<Bytes>) -> anyhow::Result<Response<Incoming>> {
+        let (mut head, body) = request.into_parts();
+        let mut uri = head.uri.into_parts();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.authority.clone());
+        head.uri = Uri::from_parts(uri)?;
+        let request = Request::from_parts(head, Full::new(body));
+        Ok(self.client.request(request).await?)
     }
 
     /// The secret it takes publications with.
