@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use yardarm_edge::Edge;
+use yardarm_edge::{Edge, StreamSettings};
 
 use crate::edge_host::{self, PostgresIdentities};
 use crate::jobs::{self, Listener, Runner};
@@ -69,11 +69,16 @@ impl Background {
         Ok(())
     }
 
-    /// An edge of this process's own, which keeps its snapshots in a folder.
+    /// An edge of this process's own, which keeps its snapshots in a folder and streams of events as the
+    /// settings say.
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub async fn mount(&self, folder: &Path) -> anyhow::Result<Edge<PostgresIdentities>> {
+    pub async fn mount(
+        &self,
+        folder: &Path,
+        streams: StreamSettings,
+    ) -> anyhow::Result<Edge<PostgresIdentities>> {
         let mounted = Mounted::open(&self.publisher, folder, self.metrics.clone()).await?;
         let store = mounted.store().clone();
         match timeout(CATCH_UP, mounted.catch_up_everywhere()).await {
@@ -90,6 +95,7 @@ impl Background {
             store,
             self.requests.clone(),
             self.metrics.clone(),
+            streams,
         ))
     }
 

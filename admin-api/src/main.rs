@@ -10,6 +10,7 @@ use yardarm::config::{Database, Logging, Opened, Operation, Server};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
 use yardarm::{jobs, publish, router};
+use yardarm_edge::{Streams, raise_open_files};
 
 /// Feature flags and remote config that speak Flagsmith's protocol.
 #[derive(Debug, Parser)]
@@ -110,23 +111,28 @@ async fn operate(arguments: &Arguments, pool: &Pool) -> anyhow::Result<()> {
         background.stop().await;
         return Ok(());
     }
+    let streams = operation.streams(raise_open_files());
     let edge = background
-        .mount(&operation.edge_folder(&database.data_dir))
+        .mount(&operation.edge_folder(&database.data_dir), streams)
         .await?;
     let background = background.listen();
     let app = App::new(pool.clone(), Clock::system(), Random::system());
     let router = router::whole(app, &edge, metrics, operation.metrics_token.as_deref());
-    let outcome = serve(server, router).await;
+    let outcome = serve(server, router, edge.streams().clone()).await;
     background.stop().await;
     outcome
 }
 
-async fn serve(server: &Server, router: axum::Router) -> anyhow::Result<()> {
+async fn serve(server: &Server, router: axum::Router, streams: Streams) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(server.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
     axum::serve(listener, service)
-        .with_graceful_shutdown(stopped())
+        .with_graceful_shutdown(async move {
+            stopped().await;
+            // They would never end by themselves.
+            streams.close();
+        })
         .await?;
     Ok(())
 }

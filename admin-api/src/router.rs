@@ -62,7 +62,12 @@ pub fn whole(
     metrics: Metrics,
     metrics_token: Option<&str>,
 ) -> Router {
-    let page = telemetry::page(app.pool().clone(), metrics.clone(), metrics_token);
+    let page = telemetry::page(
+        app.pool().clone(),
+        metrics.clone(),
+        edge.streams().clone(),
+        metrics_token,
+    );
     router(app)
         .merge(page)
         .merge(yardarm_edge::router(edge))

@@ -86,20 +86,20 @@ impl News {
 mod tests {
     use super::*;
 
-    fn event(text: &'static str) -> Option<Bytes> {
-        Some(Bytes::from_static(text.as_bytes()))
+    fn some(text: &'static str) -> Option<Bytes> {
+        (!text.is_empty()).then(|| Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
     fn a_listener_finds_the_newest_event_and_no_other() {
         let news = News::default();
-        news.announce("a", event("before anybody listened"));
-        let first = news.listen("a", || event("1")).unwrap();
-        let mut second = news.listen("a", || event("not asked")).unwrap();
+        news.announce("a", some("before anybody listened"));
+        let first = news.listen("a", || some("1")).unwrap();
+        let mut second = news.listen("a", || some("not asked")).unwrap();
         assert_eq!(*second.borrow_and_update(), "1");
         for newer in ["2", "3"] {
-            news.announce("a", event(newer));
-            news.announce("b", event("of another"));
+            news.announce("a", some(newer));
+            news.announce("b", some("of another"));
         }
         assert!(second.has_changed().unwrap());
         assert_eq!(
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_channel_ends_with_its_environment() {
         let news = News::default();
-        let listener = news.listen("a", || event("1")).unwrap();
+        let listener = news.listen("a", || some("1")).unwrap();
         news.announce("a", None);
         assert!(listener.has_changed().is_err());
         assert!(news.listen("a", || None).is_none());
@@ -121,8 +121,8 @@ mod tests {
     fn channels_go_with_their_last_listener() {
         let news = News::default();
         let (first, second) = (
-            news.listen("a", || event("1")),
-            news.listen("a", || event("1")),
+            news.listen("a", || some("1")),
+            news.listen("a", || some("1")),
         );
         drop(first);
         news.tidy("a");
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn there_is_no_news_after_the_end() {
         let news = News::default();
-        let listener = news.listen("a", || event("1")).unwrap();
+        let listener = news.listen("a", || some("1")).unwrap();
         news.close();
         assert!(listener.has_changed().is_err());
-        assert!(news.listen("a", || event("2")).is_none());
+        assert!(news.listen("a", || some("2")).is_none());
     }
 }

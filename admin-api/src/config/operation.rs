@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use yardarm_edge::{StreamSettings, streams_within};
 
 /// How the edges are kept up to date, and who may see how.
 #[derive(Args, Clone, Debug)]
@@ -17,6 +18,19 @@ pub struct Operation {
     /// shared between processes.
     #[arg(long, env = "YARDARM_EDGE_DIR", global = true)]
     pub edge_dir: Option<PathBuf>,
+    /// Event streams that may be open at once at this process's own edge; further ones are answered 503.
+    /// Each takes an open file.
+    #[arg(
+        long,
+        env = "YARDARM_EDGE_STREAMS",
+        default_value_t = 10_000,
+        global = true
+    )]
+    pub streams: usize,
+    /// Seconds without an event after which a comment is sent through a stream.
+    #[arg(long, env = "YARDARM_EDGE_HEARTBEAT_SECONDS", default_value_t = 25,
+        value_parser = clap::value_parser!(u16).range(1..=300), global = true)]
+    pub heartbeat_seconds: u16,
     /// Shows `/metrics` only to who sends this as a bearer token.
     #[arg(
         long,
@@ -31,6 +45,14 @@ impl Operation {
     /// How often to reconcile.
     pub fn reconcile_every(&self) -> Duration {
         Duration::from_secs(self.reconcile_seconds)
+    }
+
+    /// How streams are kept by a process that may have so many files open.
+    pub fn streams(&self, open_files: Option<u64>) -> StreamSettings {
+        StreamSettings {
+            most: streams_within(self.streams, open_files),
+            heartbeat: Duration::from_secs(self.heartbeat_seconds.into()),
+        }
     }
 
     /// The mounted edge's folder.

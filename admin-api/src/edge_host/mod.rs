@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use yardarm_core::edge::Effect;
-use yardarm_edge::{Edge, NativeHost, SnapshotStore, Usage};
+use yardarm_edge::{Edge, NativeHost, SnapshotStore, StreamSettings, Usage};
 
 use crate::store::Pool;
 use crate::telemetry::Metrics;
@@ -15,9 +15,14 @@ mod traits;
 pub use identities::PostgresIdentities;
 
 /// The mounted edge. It takes no publications over HTTP: the database is where it gets them from.
-pub fn edge(store: SnapshotStore, pool: Pool, metrics: Metrics) -> Edge<PostgresIdentities> {
+pub fn edge(
+    store: SnapshotStore,
+    pool: Pool,
+    metrics: Metrics,
+    streams: StreamSettings,
+) -> Edge<PostgresIdentities> {
     let host = NativeHost::new(store, PostgresIdentities::new(pool), None);
-    Edge::new(host, Arc::new(CountedUsage(metrics)))
+    Edge::with_streams(host, Arc::new(CountedUsage(metrics)), streams)
 }
 
 /// Counts evaluations; who wants to know which flags they were asks the analytics (not built yet).

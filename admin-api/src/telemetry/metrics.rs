@@ -74,6 +74,7 @@ struct Inner {
     target_lag_environments: Family<TargetLabels, Gauge>,
     target_lag_seconds: Family<TargetLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
     mounted_environments: Gauge,
+    event_streams: Gauge,
     evaluations: Counter,
 }
 
@@ -98,6 +99,7 @@ impl Metrics {
             target_lag_environments: Family::default(),
             target_lag_seconds: Family::default(),
             mounted_environments: Gauge::default(),
+            event_streams: Gauge::default(),
             evaluations: Counter::default(),
             registry: Registry::default(),
         };
@@ -150,6 +152,11 @@ impl Metrics {
             "mounted_environments",
             "Environments that this process serves itself, tombstones included",
             inner.mounted_environments.clone(),
+        );
+        registry.register(
+            "event_streams",
+            "Event streams that are open at this process",
+            inner.event_streams.clone(),
         );
         registry.register(
             "flag_evaluations",
@@ -251,6 +258,13 @@ impl Metrics {
         self.0
             .mounted_environments
             .set(i64::try_from(environments).unwrap_or(i64::MAX));
+    }
+
+    /// How many event streams are open.
+    pub(crate) fn set_streams(&self, open: usize) {
+        self.0
+            .event_streams
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// The page.

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
+use yardarm_edge::Streams;
 
 use super::Metrics;
 use super::metrics::TargetLag;
@@ -27,16 +28,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Page {
     pool: Pool,
     metrics: Metrics,
+    streams: Streams,
     /// SHA-256 of the token that it takes, if it takes one.
     token: Option<[u8; 32]>,
 }
 
 /// The route of the page.
-pub(crate) fn page(pool: Pool, metrics: Metrics, token: Option<&str>) -> Router {
+pub(crate) fn page(pool: Pool, metrics: Metrics, streams: Streams, token: Option<&str>) -> Router {
     let token = token.map(|token| Sha256::digest(token).into());
     Router::new().route("/metrics", get(show)).with_state(Page {
         pool,
         metrics,
+        streams,
         token,
     })
 }
@@ -57,6 +60,7 @@ async fn show(State(page): State<Page>, headers: HeaderMap) -> Response {
         }
         Err(_elapsed) => tracing::warn!("metrics without the database's: it takes too long"),
     }
+    page.metrics.set_streams(page.streams.len());
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, format)], page.metrics.render()).into_response()
 }

@@ -6,15 +6,18 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::future::join_all;
 use http::{Method, Request};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
+use tower::ServiceExt as _;
 use yardarm::app::{App, Clock, Random};
 use yardarm::background::{Background, Stoppable};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
 use yardarm::{jobs, publish, router};
 use yardarm_core::edge::KeyRef;
+use yardarm_edge::StreamSettings;
 
 use crate::app::{Reply, TestApp, connect, database, send};
 use crate::edge::{RemoteEdge, SECRET, read_looks};
@@ -40,7 +43,10 @@ impl Served {
         let background =
             Background::new(&pool, publish::Settings::default(), metrics.clone()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let edge = background.mount(folder.path()).await.unwrap();
+        let edge = background
+            .mount(folder.path(), StreamSettings::default())
+            .await
+            .unwrap();
         let app = App::new(pool, Clock::system(), Random::system());
         let router = router::whole(app, &edge, metrics, token);
         let (background, deaf) = if listening {
@@ -134,6 +140,45 @@ async fn what_this_process_commits_is_served_before_it_answers() {
         403,
         "deleted with its project"
     );
+}
+
+#[tokio::test]
+async fn whoever_listens_is_told_of_a_change_before_its_author_is() {
+    let t = TestApp::start().await;
+    let admin = t.person("admin").await;
+    let organisation = t.organisation("o", &admin).await;
+    let served = Served::start(&t.url, false, Some("open sesame")).await;
+    let world = World::in_organisation(t.sql().await, organisation).await;
+    world.environment("env").await;
+    let admin = admin.at(&served.router);
+    let project = format!("/api/v1/projects/{}/", world.project);
+    let change = async |on: bool| {
+        let change = json!({ "hide_disabled_flags": on });
+        admin.patch(&project, change).await.expect(200);
+    };
+    change(false).await;
+    let stream = Request::get("/sse/environments/env/stream").body(Body::empty());
+    let stream = served.router.clone().oneshot(stream.unwrap()).await;
+    let mut events = stream.unwrap().into_body();
+    let mut told = async || {
+        let frame = events.frame().await?.unwrap();
+        Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+    };
+    let first = told().await.unwrap();
+    change(true).await;
+    // Nothing else can come first: an event is repeated after seconds only.
+    let second = told().await.unwrap();
+    let flags = served.get("/api/v1/flags/", "env").await;
+    let time = flags.headers["x-flagsmith-document-updated-at"].to_str();
+    let data = format!("data: {{\"updated_at\": {}}}\n\n", time.unwrap());
+    assert!(second.ends_with(&data), "{second:?} is not of {data:?}");
+    assert!(!first.ends_with(&data), "{first:?}");
+
+    let metrics = Request::get("/metrics").header("authorization", "Bearer open sesame");
+    let metrics = send(&served.router, metrics.body(Body::empty()).unwrap()).await;
+    assert!(metrics.text.contains("yardarm_event_streams 1\n"));
+    admin.delete(&project).await.expect(204);
+    assert_eq!(told().await, None, "deleted with its project");
 }
 
 #[tokio::test]
@@ -329,7 +374,10 @@ async fn a_folder_filled_from_another_database_is_not_served() {
         let pool = Pool::new(url, 2, Clock::system()).unwrap();
         let settings = publish::Settings::default();
         let background = Background::new(&pool, settings, Metrics::new()).unwrap();
-        let edge = background.mount(folder.path()).await.unwrap();
+        let edge = background
+            .mount(folder.path(), StreamSettings::default())
+            .await
+            .unwrap();
         let held = edge.host().snapshots().snapshot(&KeyRef::Client("env"));
         background.listen().stop().await;
         held.map(|snapshot| snapshot.version())
