@@ -14,7 +14,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use yardarm_core::snapshot::document::Document;
 use yardarm_core::snapshot::{Publication, compile};
-use yardarm_edge::{DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore};
+use yardarm_edge::{DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore};
 
 const BATCHES: u32 = 400;
 const BATCH: u32 = 500;
@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let identities = IdentityFiles::open(&owner, 1 << 20)?;
     let edge = Edge::new(
         NativeHost::new(snapshots, identities, None),
-        Arc::new(LoggedUsage),
+        Arc::new(NoUsage),
     );
 
     let flags = || {

@@ -16,7 +16,7 @@
 //!   promises; the control plane brings its own.
 //! - [`Edge`]: answers requests; [`router`] is its axum form for mounting, [`serve`] the socket loop.
 //! - [`Streams`]: who listens to an environment is told of each version that is installed.
-//! - [`Usage`]: receives what requests caused besides replies (flag usage counts).
+//! - [`Usage`]: is told of every request that counts and of what SDKs report; [`CountedUsage`] adds up.
 //!
 //! A data directory looks like this, and belongs to one process at a time:
 //!
@@ -56,4 +56,4 @@ pub use server::serve;
 pub use service::{Edge, router};
 pub use snapshots::SnapshotStore;
 pub use streams::{EventStream, StreamSettings, Streams};
-pub use usage::{LoggedUsage, Usage};
+pub use usage::{CountedUsage, NoUsage, Usage};

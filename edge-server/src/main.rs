@@ -11,7 +11,7 @@ use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use yardarm_edge::{
-    DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore, raise_open_files,
+    DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, raise_open_files,
 };
 
 use crate::config::Config;
@@ -61,7 +61,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     );
     let host = NativeHost::new(snapshots, identities, secret);
     let streams = config.streams(raise_open_files());
-    let edge = Edge::with_streams(host, Arc::new(LoggedUsage), streams);
+    let edge = Edge::with_streams(host, Arc::new(NoUsage), streams);
     let streams = edge.streams().clone();
     let answer = move |request| {
         let edge = edge.clone();

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
-use yardarm_core::edge::{self, Outcome};
+use yardarm_core::edge::{self, Host as _, Outcome};
 
 use crate::host::NativeHost;
 use crate::identities::Identities;
@@ -169,9 +169,12 @@ impl<I: Identities> Edge<I> {
         } else {
             edge::handle(&self.shared.host, request).await
         };
+        let usage = &self.shared.usage;
+        if let Some(counted) = &outcome.counted {
+            usage.count(counted, self.shared.host.now());
+        }
         if !outcome.effects.is_empty() {
-            let usage = Arc::clone(&self.shared.usage);
-            tokio::spawn(async move { usage.record(outcome.effects) });
+            usage.record(outcome.effects, self.shared.host.now());
         }
         let reply = outcome.reply;
         let refusal = match &outcome.stream {

@@ -11,6 +11,7 @@ pub(crate) fn record(effects: &[Effect]) {
             Effect::Evaluations {
                 environment_key,
                 rows,
+                ..
             } => {
                 let rows: Vec<_> = rows
                     .iter()

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use yardarm_core::edge::Effect;
+use yardarm_core::edge::usage::Counted;
+use yardarm_core::time::Timestamp;
 use yardarm_edge::{Edge, NativeHost, SnapshotStore, StreamSettings, Usage};
 
 use crate::store::Pool;
@@ -29,7 +31,9 @@ pub fn edge(
 struct CountedUsage(Metrics);
 
 impl Usage for CountedUsage {
-    fn record(&self, effects: Vec<Effect>) {
+    fn count(&self, _: &Counted, _: Timestamp) {}
+
+    fn record(&self, effects: Vec<Effect>, _: Timestamp) {
         for effect in effects {
             match effect {
                 Effect::Evaluations { rows, .. } => {

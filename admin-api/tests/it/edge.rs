@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use yardarm_edge::{DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore};
+use yardarm_edge::{DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore};
 
 use crate::world::Look;
 
@@ -48,7 +48,7 @@ impl RemoteEdge {
         let snapshots = SnapshotStore::open(&directory.path().join("environments")).unwrap();
         let identities = IdentityFiles::open(&directory, 1 << 20).unwrap();
         let host = NativeHost::new(snapshots, identities, Some(SECRET.as_bytes().to_vec()));
-        let edge = Edge::new(host, Arc::new(LoggedUsage));
+        let edge = Edge::new(host, Arc::new(NoUsage));
         let answer = move |request| {
             let edge = edge.clone();
             async move { edge.answer(request).await }

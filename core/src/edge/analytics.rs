@@ -11,6 +11,7 @@ use super::error::{Errors, Refusal};
 use super::field::{self, Checked, MAX_IDENTIFIER};
 use super::json::Json;
 use super::route::{ANALYTICS, ANALYTICS_V2};
+use super::usage::Origin;
 use super::{Effect, Evaluation, Outcome, reply};
 
 /// Most characters of a feature's name.
@@ -36,6 +37,7 @@ pub(super) fn post(access: &Access, head: &Parts, body: &Bytes) -> Result<Outcom
     let rows = rows.collect();
     Ok(outcome(
         access,
+        head,
         reply::uncached(&ANALYTICS, StatusCode::OK, Bytes::new()),
         rows,
     ))
@@ -55,6 +57,7 @@ pub(super) fn post_v2(access: &Access, head: &Parts, body: &Bytes) -> Result<Out
     let rows = evaluations.into_iter().filter(known).collect();
     Ok(outcome(
         access,
+        head,
         reply::uncached(&ANALYTICS_V2, StatusCode::NO_CONTENT, Bytes::new()),
         rows,
     ))
@@ -110,19 +113,24 @@ fn check_row(item: &Json) -> Result<Evaluation, Errors> {
     }
 }
 
-fn outcome(access: &Access, reply: Response<Bytes>, rows: Vec<Evaluation>) -> Outcome {
+fn outcome(
+    access: &Access,
+    head: &Parts,
+    reply: Response<Bytes>,
+    rows: Vec<Evaluation>,
+) -> Outcome {
     let environment_key = access.snapshot.environment_key().to_owned();
     let effects = if rows.is_empty() {
         Vec::new()
     } else {
         vec![Effect::Evaluations {
             environment_key,
+            labels: Origin::of(head).to_labels(),
             rows,
         }]
     };
     Outcome {
-        reply,
         effects,
-        stream: None,
+        ..reply.into()
     }
 }

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use super::delivery::TraitVersion;
-use super::identity_record::{IdentityRecord, StoredTrait};
+use super::delivery::{IdentityChange, TraitVersion};
+use super::identity_record::{IdentityRecord, StoredTrait, TraitChange};
 use crate::time::Timestamp;
 
 impl IdentityRecord {
@@ -73,6 +73,41 @@ impl IdentityRecord {
             });
         versions.extend(deleted);
         versions
+    }
+
+    /// What an edge has to tell its control plane of a `change` at `now` that made this of what was stored `before`:
+    /// an identity that is new, and traits that are another. Nothing of a change that came from elsewhere.
+    pub fn news(
+        &self,
+        before: Option<&Self>,
+        change: &TraitChange,
+        now: Timestamp,
+        (environment_key, identifier): (&str, &str),
+    ) -> Option<IdentityChange> {
+        if matches!(change, TraitChange::Adopt(_)) {
+            return None;
+        }
+        let traits = before.map_or(&[][..], |before| &before.traits);
+        let traits = self.versions_since(traits, now);
+        (before.is_none() || !traits.is_empty()).then(|| IdentityChange {
+            environment_key: environment_key.to_owned(),
+            identifier: identifier.to_owned(),
+            created_at_micros: self.created_at_micros,
+            traits,
+        })
+    }
+}
+
+impl IdentityChange {
+    /// Adds what changed `later`: of each trait the latest version counts.
+    pub fn absorb(&mut self, later: Self) {
+        for version in later.traits {
+            match self.traits.iter_mut().find(|held| held.key == version.key) {
+                Some(held) if held.changed_at_micros > version.changed_at_micros => {}
+                Some(held) => *held = version,
+                None => self.traits.push(version),
+            }
+        }
     }
 }
 
@@ -139,6 +174,45 @@ mod tests {
         record.apply(&same, Timestamp(9)).unwrap();
         assert_eq!(record.traits, before);
         assert!(record.versions_since(&before, Timestamp(9)).is_empty());
+    }
+
+    #[test]
+    fn news_are_what_changed_here() {
+        let tell = |before: Option<&IdentityRecord>, change: &TraitChange| {
+            let mut record = before.cloned().unwrap_or_default();
+            record.apply(change, Timestamp(7)).unwrap();
+            record.news(before, change, Timestamp(7), ("env", "ann"))
+        };
+        let merge = |value| TraitChange::Merge(vec![("a".to_owned(), value)]);
+        let nothing = TraitChange::Merge(Vec::new());
+        let known = adopted(&[version("a", Some(1), 3)]);
+        let created = tell(None, &nothing).unwrap();
+        assert_eq!(
+            (created.identifier.as_str(), created.traits.len()),
+            ("ann", 0)
+        );
+        assert_eq!(tell(Some(&known), &nothing), None);
+        assert_eq!(tell(Some(&known), &merge(Some(TraitScalar::Int(1)))), None);
+        let mut told = tell(Some(&known), &merge(Some(TraitScalar::Int(2)))).unwrap();
+        assert_eq!(told.traits, [version("a", Some(2), 7)]);
+        let gone = tell(Some(&known), &merge(None)).unwrap();
+        assert_eq!(gone.traits, [version("a", None, 7)]);
+        let elsewhere = TraitChange::Adopt(vec![version("a", Some(5), 9)]);
+        assert_eq!(tell(Some(&known), &elsewhere), None);
+        assert_eq!(tell(None, &elsewhere), None);
+
+        told.absorb(IdentityChange {
+            traits: vec![
+                version("b", Some(1), 8),
+                version("a", Some(9), 6),
+                version("a", None, 8),
+            ],
+            ..gone
+        });
+        assert_eq!(
+            told.traits,
+            [version("a", None, 8), version("b", Some(1), 8)]
+        );
     }
 
     proptest! {

@@ -21,9 +21,9 @@ mod error;
 mod field;
 mod flags;
 mod health;
-
 mod http_date;
 mod identities;
+mod identity_changes;
 mod identity_record;
 mod identity_versions;
 mod json;
@@ -41,6 +41,7 @@ pub mod signature;
 pub mod stream;
 mod submission;
 mod traits;
+pub mod usage;
 
 pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange, TraitScalar};
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};
@@ -52,9 +53,11 @@ pub fn json_error(body: &[u8]) -> Option<String> {
     json_parser::parse(body).err()
 }
 
+use delivery::Labels;
 use error::Refusal;
 use route::{Endpoint, Route};
 use stream::Streaming;
+use usage::{Counted, Origin};
 
 /// What a request came to.
 #[derive(Debug)]
@@ -65,6 +68,8 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
     /// Set on the route of streams only.
     pub stream: Option<Streaming>,
+    /// The request itself, where it counts as usage.
+    pub counted: Option<Counted>,
 }
 
 /// Work that need not delay the reply: the host runs it in `wait_until`, a spawned task, or before
@@ -75,6 +80,8 @@ pub enum Effect {
     Evaluations {
         /// The environment's client-side key.
         environment_key: String,
+        /// Who evaluated them.
+        labels: Labels,
         /// One row a feature and identity.
         rows: Vec<Evaluation>,
     },
@@ -99,13 +106,15 @@ impl From<Response<Bytes>> for Outcome {
             reply,
             effects: Vec::new(),
             stream: None,
+            counted: None,
         }
     }
 }
 
 /// Answers one request: SDK API, event streams, health, version, and the signed publication routes.
 ///
-/// The target of `request` is read as path and query; of its headers only [`READ_HEADERS`] count.
+/// The target of `request` is read as path and query; of its headers only [`READ_HEADERS`] count,
+/// and [`usage::LABEL_HEADERS`] where usage is of interest.
 /// The reply has all its headers but those that are the transport's own (`Date`, and
 /// `Content-Length` except in answer to HEAD). Never panics, whatever comes in.
 pub async fn handle<H: Host>(host: &H, request: Request<Bytes>) -> Outcome {
@@ -133,10 +142,13 @@ async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
     let path = head.uri.path();
     let route = Route::of(path);
     if let Some(endpoint) = route.endpoint() {
-        return match sdk(host, endpoint, &route, head, &body).await {
+        let mut counted = None;
+        let mut outcome = match sdk(host, endpoint, &route, head, &body, &mut counted).await {
             Ok(outcome) => outcome,
             Err(refusal) => refusal.reply(endpoint).into(),
         };
+        outcome.counted = counted;
+        return outcome;
     }
     if let Route::Stream(key) = &route {
         return stream::get(host, head, key).await;
@@ -148,23 +160,30 @@ async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
         Route::Version => health::version(host, &head.method),
         Route::Publication(key) => publication::put(host, head, body, &key).await,
         Route::Publications => publication::list(host, head, &body).await,
+        Route::IdentityChanges(key) => identity_changes::post(host, head, &body, &key).await,
         _ => reply::not_found(),
     };
     reply.into()
 }
 
 /// Answers on an SDK endpoint. What is looked at first is told first: representation, key, method,
-/// body.
+/// body. A request whose key is good counts, whatever becomes of it.
 async fn sdk<H: Host>(
     host: &H,
     endpoint: &'static Endpoint,
     route: &Route<'_>,
     head: &Parts,
     body: &Bytes,
+    counted: &mut Option<Counted>,
 ) -> Result<Outcome, Refusal> {
     let query = head.uri.query();
     negotiation::check(endpoint, &head.headers, query)?;
     let access = &access::open(host, endpoint, &head.headers).await?;
+    *counted = usage::resource_of(route).map(|resource| Counted {
+        resource,
+        snapshot: access.snapshot.clone(),
+        origin: Origin::of(head),
+    });
     let get = head.method == Method::GET
         || (head.method == Method::HEAD && endpoint.allow.contains("HEAD"));
     let post = head.method == Method::POST;

@@ -92,14 +92,14 @@ fn write(out: &mut Vec<u8>, held: &Held) {
 }
 
 /// Why a request is not looked at.
-enum Closed {
+pub(super) enum Closed {
     NoSecret,
     Method(Method),
     Signature(SignatureError),
 }
 
 impl Closed {
-    fn reply(self) -> Response<Bytes> {
+    pub(super) fn reply(self) -> Response<Bytes> {
         match self {
             Self::NoSecret => reply::not_found(),
             Self::Method(method) => {
@@ -112,7 +112,12 @@ impl Closed {
 }
 
 /// Checks that the route is there, the method, and the signature.
-fn check<H: Host>(host: &H, head: &Parts, body: &[u8], method: &Method) -> Result<(), Closed> {
+pub(super) fn check<H: Host>(
+    host: &H,
+    head: &Parts,
+    body: &[u8],
+    method: &Method,
+) -> Result<(), Closed> {
     let secret = host.publishing_secret().ok_or(Closed::NoSecret)?;
     if head.method != *method {
         return Err(Closed::Method(head.method.clone()));
@@ -132,11 +137,11 @@ fn check<H: Host>(host: &H, head: &Parts, body: &[u8], method: &Method) -> Resul
     .map_err(Closed::Signature)
 }
 
-fn refuse(status: StatusCode, text: &str) -> Response<Bytes> {
+pub(super) fn refuse(status: StatusCode, text: &str) -> Response<Bytes> {
     reply::plain_json(status, reply::detail(text))
 }
 
-fn unavailable(_: &Unavailable) -> Response<Bytes> {
+pub(super) fn unavailable(_: &Unavailable) -> Response<Bytes> {
     let mut reply = reply::plain_json(StatusCode::SERVICE_UNAVAILABLE, Refusal::Unavailable.body());
     reply::ask_to_retry(&mut reply);
     reply

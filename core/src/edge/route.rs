@@ -75,6 +75,8 @@ pub(super) enum Route<'p> {
     Publications,
     /// The events of one environment, named by its client-side key.
     Stream(Cow<'p, str>),
+    /// Changes of one environment's identities that were made elsewhere.
+    IdentityChanges(Cow<'p, str>),
     /// A path that lacks its slash.
     AddSlash,
     Unknown,
@@ -102,11 +104,19 @@ impl<'p> Route<'p> {
             "/version/" => Self::Version,
             "/edge/v1/environments" => Self::Publications,
             _ => match path.strip_prefix("/edge/v1/environments/") {
-                Some(key) if !key.is_empty() && !key.contains('/') => {
-                    Self::Publication(percent_decode(key))
-                }
-                _ => Self::Unknown,
+                Some(rest) => Self::below_environments(rest),
+                None => Self::Unknown,
             },
+        }
+    }
+
+    fn below_environments(rest: &'p str) -> Self {
+        match rest.split_once('/') {
+            None if !rest.is_empty() => Self::Publication(percent_decode(rest)),
+            Some((key, "identities")) if !key.is_empty() => {
+                Self::IdentityChanges(percent_decode(key))
+            }
+            _ => Self::Unknown,
         }
     }
 
@@ -272,6 +282,11 @@ mod tests {
         );
         assert_eq!(of("/edge/v1/environments/"), Route::Unknown);
         assert_eq!(of("/edge/v1/environments/a/b"), Route::Unknown);
+        assert_eq!(
+            of("/edge/v1/environments/a%2Fb/identities"),
+            Route::IdentityChanges("a/b".into())
+        );
+        assert_eq!(of("/edge/v1/environments//identities"), Route::Unknown);
         assert_eq!(
             of("/sse/environments/a%2Fb/stream"),
             Route::Stream("a/b".into())

@@ -96,15 +96,15 @@ pub(super) async fn get<H: Host>(host: &H, head: &Parts, environment_key: &str) 
             return Outcome {
                 reply: stream_head(&subscription.snapshot),
                 effects: Vec::new(),
+                counted: None,
                 stream: Some(Streaming::Open(subscription)),
             };
         }
         Err(refusal) => refused(&refusal),
     };
     Outcome {
-        reply,
-        effects: Vec::new(),
         stream: Some(Streaming::Refused),
+        ..reply.into()
     }
 }
 

@@ -60,6 +60,7 @@ pub static TABLES: &[(&str, &str)] = tables![
     "analytics",
     "publication",
     "streams",
+    "identity_changes",
 ];
 
 /// One table.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
+use yardarm_core::edge::delivery::{Labels, Resource};
 use yardarm_core::edge::{Effect, Evaluation, Host as _, Outcome, handle};
 use yardarm_core::snapshot::compile;
 use yardarm_core::testing::{MemoryHost, run_ready};
@@ -76,6 +77,7 @@ fn counts_of_known_flags_are_handed_over() {
         outcome.effects,
         [Effect::Evaluations {
             environment_key,
+            labels: Labels::default(),
             rows: vec![row(3)]
         }]
     );
@@ -95,6 +97,7 @@ fn counts_of_known_flags_are_handed_over() {
         outcome.effects,
         [Effect::Evaluations {
             environment_key,
+            labels: Labels::default(),
             rows: vec![expected]
         }]
     );
@@ -187,4 +190,75 @@ fn looking_creates_the_identity_and_a_transient_look_does_not() {
     ask(&host, "POST", "/api/v1/identities/", &json!({}));
     assert!(host.stored(KEY, "seen").is_some());
     assert!(host.stored(KEY, "passing").is_none() && host.stored(KEY, "posing").is_none());
+}
+
+#[test]
+fn a_request_with_a_good_key_counts_whatever_becomes_of_it() {
+    let host = host(true);
+    for (method, path, body, resource) in [
+        ("GET", "/api/v1/flags/", Value::Null, Some(Resource::Flags)),
+        (
+            "GET",
+            "/api/v1/flags/?feature=nope",
+            Value::Null,
+            Some(Resource::Flags),
+        ),
+        (
+            "POST",
+            "/api/v1/identities/",
+            json!({ "identifier": "a" }),
+            Some(Resource::Identities),
+        ),
+        (
+            "POST",
+            "/api/v1/identities/",
+            json!([]),
+            Some(Resource::Identities),
+        ),
+        (
+            "DELETE",
+            "/api/v1/traits/",
+            Value::Null,
+            Some(Resource::Traits),
+        ),
+        ("GET", "/api/v1/environment-document/", Value::Null, None),
+        (
+            "POST",
+            "/api/v1/analytics/flags/",
+            json!({ "one": 1 }),
+            None,
+        ),
+        ("GET", "/health", Value::Null, None),
+    ] {
+        let counted = ask(&host, method, path, &body).counted;
+        let told = counted.as_ref().map(|counted| counted.resource);
+        assert_eq!(told, resource, "{method} {path}");
+        assert!(counted.is_none_or(|counted| counted.snapshot.environment_key() == KEY));
+    }
+    let stranger = Request::get("/api/v1/flags/").header("x-environment-key", "stranger");
+    let outcome = run_ready(handle(
+        &host,
+        stranger.body(Bytes::new()).expect("a request"),
+    ));
+    assert!(outcome.counted.is_none());
+}
+
+#[test]
+fn who_evaluated_is_told() {
+    let host = host(true);
+    let request = Request::post("/api/v1/analytics/flags/")
+        .header("x-environment-key", KEY)
+        .header("content-type", "application/json")
+        .header("flagsmith-application-name", "shop")
+        .header("user-agent", "flagsmith-python-sdk/5.0.0")
+        .body(Bytes::from_static(b"{\"one\":1}"));
+    let outcome = run_ready(handle(&host, request.expect("a request")));
+    let Some(Effect::Evaluations { labels, .. }) = outcome.effects.first() else {
+        panic!("{:?}", outcome.effects);
+    };
+    assert_eq!(labels.client_application_name.as_deref(), Some("shop"));
+    assert_eq!(
+        labels.user_agent.as_deref(),
+        Some("flagsmith-python-sdk/5.0.0")
+    );
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use yardarm_conformance::Target;
 use yardarm_edge::{
-    DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore, StreamSettings,
+    DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, StreamSettings,
     Streams, serve,
 };
 
@@ -39,7 +39,7 @@ impl Running {
         let snapshots = SnapshotStore::open(&directory.join("environments")).unwrap();
         let identities = IdentityFiles::open(&owner, 1 << 20).unwrap();
         let host = NativeHost::new(snapshots, identities, Some(SECRET.as_bytes().to_vec()));
-        let edge = Edge::with_streams(host, Arc::new(LoggedUsage), settings);
+        let edge = Edge::with_streams(host, Arc::new(NoUsage), settings);
         let streams = edge.streams().clone();
         let closing = streams.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
