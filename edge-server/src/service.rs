@@ -59,6 +59,7 @@ const MOUNTED: [&str; 17] = [
     "/api/v1/analytics/flags/",
     "/api/v2/analytics/flags",
     "/api/v2/analytics/flags/",
+    "/ofrep/v1/{*rest}",
     "/edge/v1/{*rest}",
     "/sse/{*rest}",
 ];

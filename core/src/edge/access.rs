@@ -11,7 +11,12 @@ use crate::snapshot::{Settings, Side, Snapshot};
 
 const MISSING: Refusal = Refusal::Denied("Invalid or missing Environment key");
 const UNKNOWN: Refusal = Refusal::Denied("Invalid or missing Environment Key");
-const NOT_SERVING: Refusal = Refusal::Denied("Organisation is disabled from serving flags.");
+/// The one refusal that another key would not change.
+pub(super) const NOT_SERVING: Refusal =
+    Refusal::Denied("Organisation is disabled from serving flags.");
+
+/// What server-side keys begin with.
+const SERVER_SIDE: &[u8] = b"ser.";
 
 /// An open environment.
 #[derive(Debug)]
@@ -28,29 +33,33 @@ impl Access {
     }
 }
 
-/// Opens the environment that `X-Environment-Key` names. A server-side key that was revoked or has
-/// expired is as unknown as one that never was.
+/// Opens the environment that `X-Environment-Key` names.
 pub(super) async fn open<H: Host>(
     host: &H,
     endpoint: &Endpoint,
     headers: &HeaderMap,
 ) -> Result<Access, Refusal> {
-    let key = headers
-        .get(&ENVIRONMENT_KEY)
-        .map_or(&[][..], |value| value.as_bytes().trim_ascii());
+    let key = headers.get(&ENVIRONMENT_KEY);
+    let key = key.map_or(&[][..], |value| value.as_bytes().trim_ascii());
+    if *endpoint == DOCUMENT && !key.starts_with(SERVER_SIDE) {
+        return Err(MISSING);
+    }
+    open_by(host, key).await
+}
+
+/// Opens the environment that a key names. A server-side key that was revoked or has expired is as
+/// unknown as one that never was.
+pub(super) async fn open_by<H: Host>(host: &H, key: &[u8]) -> Result<Access, Refusal> {
     if key.is_empty() {
         return Err(MISSING);
     }
     // Keys are ASCII; no other text is one.
     let key = std::str::from_utf8(key).map_err(|_| UNKNOWN)?;
-    let side = if key.starts_with("ser.") {
+    let side = if key.as_bytes().starts_with(SERVER_SIDE) {
         Side::Server
     } else {
         Side::Client
     };
-    if side == Side::Client && *endpoint == DOCUMENT {
-        return Err(MISSING);
-    }
     let snapshot = match side {
         Side::Client => host.snapshot(KeyRef::Client(key)).await?,
         Side::Server => {

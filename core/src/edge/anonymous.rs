@@ -8,7 +8,7 @@ use crate::hex;
 
 /// The same for the same traits: SHA-256 of each name and value, sorted by name, values as Python's
 /// `str()` has them. Without traits, a version 4 UUID of the random bytes given.
-pub(super) fn identifier(traits: &[Sent<'_>], random: impl FnOnce() -> [u8; 16]) -> String {
+pub(super) fn identifier(traits: &[Sent<'_>], random: &dyn Fn() -> [u8; 16]) -> String {
     if traits.is_empty() {
         let mut bytes = random();
         bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -45,7 +45,7 @@ mod tests {
     }
 
     fn of(traits: &[Sent<'_>]) -> String {
-        identifier(traits, || [0xff; 16])
+        identifier(traits, &|| [0xff; 16])
     }
 
     #[test]

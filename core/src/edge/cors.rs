@@ -14,8 +14,8 @@ use super::reply;
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, accept-encoding, authorization, baggage, cache-control, content-type, dnt, \
      flagsmith-application-name, flagsmith-application-version, flagsmith-sdk-user-agent, \
-     if-modified-since, if-none-match, last-event-id, origin, sentry-trace, traceparent, tracestate, user-agent, \
-     x-csrftoken, x-e2e-test-auth-token, x-environment-key, x-requested-with",
+     if-modified-since, if-none-match, last-event-id, origin, sentry-trace, traceparent, \
+     tracestate, user-agent, x-api-key, x-csrftoken, x-e2e-test-auth-token, x-environment-key, x-requested-with",
 );
 
 /// Whether a browser asks what it may send. Answered for every path, and without a key.

@@ -93,7 +93,7 @@ pub(super) async fn post<H: Host>(
     let identifier;
     let asker = match submission.identifier {
         None => {
-            identifier = Cow::Owned(anonymous::identifier(&sent, || host.random()));
+            identifier = Cow::Owned(anonymous::identifier(&sent, &|| host.random()));
             let mut asker = Asker::stranger(&identifier);
             asker.overlay(sent.iter(), true);
             asker

@@ -31,6 +31,7 @@ mod json_parser;
 mod json_text;
 mod metadata;
 mod negotiation;
+mod ofrep;
 mod ports;
 mod publication;
 mod python_text;
@@ -155,6 +156,7 @@ async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
     }
     let reply = match route {
         Route::AddSlash => reply::redirect(path, head.uri.query()),
+        Route::Ofrep(key) => ofrep::answer(host, head, &body, key.as_deref()).await,
         Route::Live => health::live(&head.method),
         Route::Ready => health::ready(host, &head.method).await,
         Route::Version => health::version(host, &head.method),

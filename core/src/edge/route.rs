@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use http::header::{
-    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_UNMODIFIED_SINCE, ORIGIN,
+    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, ORIGIN,
 };
 use http::{HeaderName, Method};
 
@@ -48,6 +48,12 @@ pub(super) static TRAITS_INCREMENT: Endpoint = endpoint("Increment Value", POST)
 pub(super) static DOCUMENT: Endpoint = endpoint("Sdk Environment Api", GET);
 pub(super) static ANALYTICS: Endpoint = endpoint("Sdk Analytics Flags", POST);
 pub(super) static ANALYTICS_V2: Endpoint = endpoint("Sdk Analytics Flags V2", POST);
+/// No endpoint of Flagsmith's: it refuses in OFREP's own shape.
+pub(super) static OFREP: Endpoint = Endpoint {
+    name: "OFREP",
+    allow: POST,
+    json_only: true,
+};
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +73,8 @@ pub(super) enum Route<'p> {
     Document,
     Analytics,
     AnalyticsV2,
+    /// OFREP: the flag of a name, or all of them.
+    Ofrep(Option<Cow<'p, str>>),
     Live,
     Ready,
     Version,
@@ -94,6 +102,13 @@ impl<'p> Route<'p> {
                     Self::Stream(percent_decode(key))
                 }
                 _ => Self::Unknown,
+            };
+        }
+        if let Some(rest) = path.strip_prefix("/ofrep/v1/evaluate/flags") {
+            return match rest.strip_prefix('/') {
+                None if !rest.is_empty() => Self::Unknown,
+                None | Some("") => Self::Ofrep(None),
+                Some(key) => Self::Ofrep(Some(percent_decode(key))),
             };
         }
         match path {
@@ -198,11 +213,12 @@ fn name(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 pub(super) static ENVIRONMENT_KEY: HeaderName = HeaderName::from_static("x-environment-key");
+pub(super) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) static TIMESTAMP: HeaderName = HeaderName::from_static(signature::TIMESTAMP_HEADER);
 pub(super) static SIGNATURE: HeaderName = HeaderName::from_static(signature::SIGNATURE_HEADER);
 
 /// Every request header that [`super::handle`] reads.
-pub static READ_HEADERS: [HeaderName; 10] = [
+pub static READ_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static("x-environment-key"),
     ACCEPT,
     ORIGIN,
@@ -213,11 +229,19 @@ pub static READ_HEADERS: [HeaderName; 10] = [
     ACCESS_CONTROL_REQUEST_METHOD,
     HeaderName::from_static(signature::TIMESTAMP_HEADER),
     HeaderName::from_static(signature::SIGNATURE_HEADER),
+    HeaderName::from_static("x-api-key"),
+    AUTHORIZATION,
 ];
 
 static ASKING: [HeaderName; 4] = [
     HeaderName::from_static("x-environment-key"),
     ACCEPT,
+    ORIGIN,
+    IF_NONE_MATCH,
+];
+static OFREP_ASKING: [HeaderName; 4] = [
+    HeaderName::from_static("x-api-key"),
+    AUTHORIZATION,
     ORIGIN,
     IF_NONE_MATCH,
 ];
@@ -234,6 +258,7 @@ pub fn read_headers(method: &Method, path: &str) -> &'static [HeaderName] {
     match (method, path) {
         (&Method::GET, "/api/v1/flags/" | "/api/v1/identities/") => &ASKING,
         (&Method::POST, "/api/v1/identities/" | "/api/v1/analytics/flags/") => &SENDING,
+        (&Method::POST, path) if path.starts_with("/ofrep/") => &OFREP_ASKING,
         _ => &READ_HEADERS,
     }
 }
@@ -275,6 +300,13 @@ mod tests {
         assert_eq!(of("/api/v1/"), Route::Unknown);
         assert_eq!(of("/api/v2/analytics/flags/"), Route::AnalyticsV2);
         assert_eq!(of("/version"), Route::AddSlash);
+        assert_eq!(of("/ofrep/v1/evaluate/flags"), Route::Ofrep(None));
+        assert_eq!(of("/ofrep/v1/evaluate/flags/"), Route::Ofrep(None));
+        assert_eq!(
+            of("/ofrep/v1/evaluate/flags/a%20b/c"),
+            Route::Ofrep(Some("a b/c".into()))
+        );
+        assert_eq!(of("/ofrep/v1/evaluate/flagship"), Route::Unknown);
         assert_eq!(of("/edge/v1/environments"), Route::Publications);
         assert_eq!(
             of("/edge/v1/environments/k%2F1"),
@@ -301,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_route_reads_no_header_outside_the_list() {
-        for header in ASKING.iter().chain(&SENDING) {
+        for header in ASKING.iter().chain(&SENDING).chain(&OFREP_ASKING) {
             assert!(READ_HEADERS.contains(header), "{header}");
         }
     }

@@ -21,7 +21,7 @@ use super::json::Json;
 use crate::snapshot::TraitValue;
 
 /// Most traits in one request. Flagsmith sets no limit; time and memory at an edge have one.
-const MAX_TRAITS: usize = 1_000;
+pub(super) const MAX_TRAITS: usize = 1_000;
 
 /// Who an SDK says it is, and what it says about itself.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,6 +8,19 @@ use crate::engine::binary::{self, Span, u32_at};
 use crate::engine::plan::Plan;
 use crate::engine::session::{Session, Split, Subject};
 
+/// What made an identity get what it gets of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The environment's default of a feature without segment overrides and variants.
+    Static,
+    /// The environment's default of a feature that has such: none of them applied.
+    Default,
+    /// An override: of the identity, or of a segment it is in.
+    Override,
+    /// The weights of the variants, the control value included.
+    Split,
+}
+
 /// One request's answer.
 pub(super) struct Answer<'a> {
     bytes: &'a [u8],
@@ -87,43 +100,44 @@ impl<'a> Answer<'a> {
 
     /// A flag, if it is to be shown. Features are asked for in ascending order.
     pub(super) fn write(&mut self, number: u32, out: &mut Vec<u8>) -> bool {
-        let is_shown = self.write_with_comma(number, out);
-        if is_shown {
-            out.pop_if(|last| *last == b',');
-        }
-        is_shown
+        self.write_and_tell(number, out).is_some()
+    }
+
+    /// The same, telling why it is what it is. It is not told which defaults are static.
+    pub(super) fn write_and_tell(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
+        let cause = self.write_with_comma(number, out)?;
+        out.pop_if(|last| *last == b',');
+        Some(cause)
     }
 
     #[inline]
-    fn write_with_comma(&mut self, number: u32, out: &mut Vec<u8>) -> bool {
-        let Some(record) = self.features.get(number as usize) else {
-            return false;
-        };
+    fn write_with_comma(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
+        let record = self.features.get(number as usize)?;
         if self.is_client && u32_at(record, feature::SERVER_ONLY) != 0 {
-            return false;
+            return None;
         }
         let bytes = self.bytes;
         if let Some(overriding) = self.overrides.next_of(number) {
-            let is_shown = overriding.is_enabled() || !self.hides_disabled;
-            if is_shown {
-                out.extend_from_slice(overriding.head());
-                out.extend_from_slice(Span::read(record, feature::FEATURE).of(bytes));
-                out.extend_from_slice(if self.controls_only {
-                    overriding.control_tail()
-                } else {
-                    overriding.tail(self.key)
-                });
+            if self.hides_disabled && !overriding.is_enabled() {
+                return None;
             }
-            return is_shown;
+            out.extend_from_slice(overriding.head());
+            out.extend_from_slice(Span::read(record, feature::FEATURE).of(bytes));
+            out.extend_from_slice(if self.controls_only {
+                overriding.control_tail()
+            } else {
+                overriding.tail(self.key)
+            });
+            return Some(if overriding.is_split() {
+                Cause::Split
+            } else {
+                Cause::Override
+            });
         }
-        let Some(choice) = self.session.choose(number) else {
-            return false;
-        };
-        let Some(of_state) = self.states.get(choice.state as usize) else {
-            return false;
-        };
+        let choice = self.session.choose(number)?;
+        let of_state = self.states.get(choice.state as usize)?;
         if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
-            return false;
+            return None;
         }
         let flag = Span::read(record, feature::FLAG);
         let tails = Span::read(of_state, state::TAILS);
@@ -132,7 +146,7 @@ impl<'a> Answer<'a> {
             let flag = flag.of(bytes);
             out.extend_from_slice(flag.split_last().map_or(&[], |(_, flag)| flag));
             out.extend_from_slice(br#","variant":null},"#);
-            return true;
+            return Some(Cause::Default);
         }
         let tail = match self.session.split(choice.state) {
             _ if self.controls_only => 0,
@@ -159,7 +173,13 @@ impl<'a> Answer<'a> {
             out.extend_from_slice(the_feature.of(bytes));
         }
         out.extend_from_slice(tail);
-        true
+        Some(if tails.len > 1 {
+            Cause::Split
+        } else if choice.segment.is_some() {
+            Cause::Override
+        } else {
+            Cause::Default
+        })
     }
 
     /// The array of the segments that the identity is in.

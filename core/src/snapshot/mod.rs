@@ -15,15 +15,18 @@ mod mapping;
 mod overrides;
 mod package;
 pub mod publication;
+mod resolved;
 mod view;
 
 pub use crate::engine::{Identity, Trait, TraitValue};
+pub use answer::Cause;
 pub use compile::compile;
 pub use inspect::inspect;
 pub use mapping::context;
 pub use overrides::OverrideBucket;
 pub use package::{Package, PackageError, PackageMeta};
 pub use publication::{Publication, ServerKey};
+pub use resolved::Resolved;
 pub use view::{Settings, Side, Snapshot, SnapshotError};
 
 use crate::hex;

@@ -118,6 +118,11 @@ impl<'a> Override<'a> {
         u32_at(self.entry, 4) != 0
     }
 
+    /// Whether it has variants.
+    pub(super) fn is_split(&self) -> bool {
+        Span::read(self.entry, 32).len > 0
+    }
+
     /// What comes before the feature.
     pub(super) fn head(&self) -> &'a [u8] {
         Span::read(self.entry, 16).of(self.overrides.bytes)

@@ -276,7 +276,7 @@ impl Snapshot {
     }
 
     /// What buckets are hashed by.
-    fn hash_key<'a>(&self, identity: &Identity<'a>) -> std::borrow::Cow<'a, str> {
+    pub(super) fn hash_key<'a>(&self, identity: &Identity<'a>) -> std::borrow::Cow<'a, str> {
         identity.hash_key.map_or_else(
             || format!("{}_{}", self.environment_key(), identity.identifier).into(),
             Into::into,
@@ -284,7 +284,7 @@ impl Snapshot {
     }
 
     /// Whether `GET /flags/` shows a feature.
-    fn answers(&self, number: u32, side: Side) -> bool {
+    pub(super) fn answers(&self, number: u32, side: Side) -> bool {
         let Some(record) = self.feature(number) else {
             return false;
         };
@@ -295,7 +295,7 @@ impl Snapshot {
     }
 
     /// The number of a feature by name, without regard to case.
-    fn feature_named(&self, name: &str) -> Option<u32> {
+    pub(super) fn feature_named(&self, name: &str) -> Option<u32> {
         let lower_case = name.to_lowercase();
         let hash = binary::hash(lower_case.as_bytes());
         binary::look_up(self.part(Part::NameTable), hash, |number| {
@@ -304,7 +304,7 @@ impl Snapshot {
         })
     }
 
-    fn name_of(&self, record: &[u8; feature::SIZE]) -> &str {
+    pub(super) fn name_of(&self, record: &[u8; feature::SIZE]) -> &str {
         Span::read(record, feature::NAME).text(&self.bytes)
     }
 

@@ -61,6 +61,7 @@ pub static TABLES: &[(&str, &str)] = tables![
     "publication",
     "streams",
     "identity_changes",
+    "ofrep",
 ];
 
 /// One table.

@@ -15,6 +15,7 @@ mod edge_tables;
 mod engine_conformance;
 mod generated;
 mod laws;
+mod ofrep;
 mod reference;
 mod shared;
 mod snapshot_answers;
