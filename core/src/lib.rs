@@ -13,6 +13,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod decimal;
 pub mod edge;
 pub mod engine;
 mod hex;

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const PREAMBLE = 8;
+const CUSTOM = 0;
 const CORE_MODULE = 1;
 // The modules that glue the rest together are smaller, and must stay as they are.
 const WORTH_WHILE = 10_000;
@@ -56,6 +57,11 @@ try {
     const [length, start] = readLength(component, at + 1);
     let body = component.subarray(start, start + length);
     if (body.length !== length) throw new Error(`${input}: cut short`);
+    // Custom sections hold names and the like: nothing that runs.
+    if (id === CUSTOM) {
+      at = start + length;
+      continue;
+    }
     if (id === CORE_MODULE && length > WORTH_WHILE) body = optimise(body);
     parts.push(Buffer.from([id]), writeLength(body.length), body);
     at = start + length;

@@ -13,6 +13,7 @@ use yardarm_core::edge::{ChangeError, IdentityRecord, TraitChange, Unavailable};
 use yardarm_core::time::Timestamp;
 
 use crate::key_value::{Change, KeyValue, update};
+use crate::stored_json;
 
 /// What is stored: the record with its name, which the key only has as a hash.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,9 +35,7 @@ fn key(environment_key: &str, identifier: &str) -> String {
 }
 
 fn open(key: &str, bytes: &[u8]) -> Result<IdentityRecord, Unavailable> {
-    serde_json::from_slice::<Stored>(bytes)
-        .map(|stored| stored.record)
-        .map_err(|error| Unavailable(format!("{key}: {error}")))
+    stored_json::read::<Stored>(key, bytes).map(|stored| stored.record)
 }
 
 /// What is stored of an identity.
@@ -79,7 +78,7 @@ pub(crate) async fn change<K: KeyValue>(
             identifier: identifier.to_owned(),
             record,
         };
-        let bytes = serde_json::to_vec(&stored).map_err(|error| Unavailable(error.to_string()))?;
+        let bytes = stored_json::write(&stored)?;
         Ok(Change::Store(bytes, Ok(stored.record)))
     };
     // Most SDKs send the same traits with every request: a plain read shows that nothing changes,

@@ -10,6 +10,7 @@ mod host;
 mod identities;
 mod key_value;
 mod snapshots;
+mod stored_json;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;

@@ -26,26 +26,25 @@ on conflict on constraint identity_identifier_key do nothing
 returning id, created_at;
 
 --! traits (identity_id)
-select id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at_micros
+select id, trait_key, value_type, string_value, integer_value, boolean_value, float_value
 from identity_trait
 where identity_id = :identity_id
 order by id;
 
---! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at)
+--! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
 insert into identity_trait
-    (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at_micros)
+    (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
 values
-    (:identity_id, :trait_key, :value_type, :string_value, :integer_value, :boolean_value, :float_value, :changed_at)
+    (:identity_id, :trait_key, :value_type, :string_value, :integer_value, :boolean_value, :float_value)
 returning id;
 
---! update_trait (id, value_type, string_value, integer_value, boolean_value, float_value, changed_at)
+--! update_trait (id, value_type, string_value, integer_value, boolean_value, float_value)
 update identity_trait
 set value_type = :value_type,
     string_value = :string_value,
     integer_value = :integer_value,
     boolean_value = :boolean_value,
-    float_value = :float_value,
-    changed_at_micros = :changed_at
+    float_value = :float_value
 where id = :id;
 
 --! delete_traits (ids)

@@ -2,9 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::python_text;
 use super::submission::{Sent, SentValue};
-use crate::hex;
+use crate::{decimal, hex};
 
 /// The same for the same traits: SHA-256 of each name and value, sorted by name, values as Python's
 /// `str()` has them. Without traits, a version 4 UUID of the random bytes given.
@@ -15,17 +14,17 @@ pub(super) fn identifier(traits: &[Sent<'_>], random: &dyn Fn() -> [u8; 16]) -> 
         bytes[8] = bytes[8] & 0x3f | 0x80;
         return hex::encode(&bytes);
     }
-    let mut sorted: Vec<_> = traits.iter().collect();
-    sorted.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut sorted: Vec<_> = traits.iter().enumerate().collect();
+    sorted.sort_unstable_by_key(|(place, sent)| (&*sent.key, *place));
     let mut digest = Sha256::new();
-    for sent in sorted {
+    for (_, sent) in sorted {
         let Some(value) = &sent.value else { continue };
         digest.update(&*sent.key);
         match value {
             SentValue::Bool(true) => digest.update("True"),
             SentValue::Bool(false) => digest.update("False"),
             SentValue::Int(value) => digest.update(value.to_string()),
-            SentValue::Float(value) => digest.update(python_text::float(*value)),
+            SentValue::Float(value) => digest.update(decimal::python_text(*value)),
             SentValue::Text(text) => digest.update(&**text),
         }
     }

@@ -115,7 +115,7 @@ pub(super) fn boolean(value: &Json) -> Result<bool, Errors> {
             reason = "Python's `data in {0, 1}` compares exactly"
         )]
         Json::Float(value) if *value == 0.0 || *value == 1.0 => return Ok(*value == 1.0),
-        Json::Text(text) => &*text.text.to_lowercase(),
+        Json::Text(text) => &*text.text.to_ascii_lowercase(),
         _ => "",
     };
     match word {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::delivery::IdentityChange;
 use super::identity_record::TraitChange;
 use super::json_text;
+use super::own_json::read_json;
 use super::ports::{Host, KeyRef, Unavailable};
 use super::{publication, reply};
 
@@ -32,9 +33,9 @@ pub(super) async fn post<H: Host>(
         return closed.reply();
     }
     let bad = |text: &str| publication::refuse(StatusCode::BAD_REQUEST, text);
-    let handed: Handed = match serde_json::from_slice(body) {
+    let handed: Handed = match read_json(body) {
         Ok(handed) => handed,
-        Err(error) => return bad(&error.to_string()),
+        Err(error) => return bad(&error),
     };
     if handed.identities.len() > MOST {
         return bad("At most 500 identities at a time.");

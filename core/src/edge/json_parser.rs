@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::json::{Json, Text};
+use crate::decimal;
 
 /// How deep lists and dictionaries may nest. Flagsmith answers 500 some way past a thousand; the
 /// stack of a WebAssembly instance decides here.
@@ -266,7 +267,10 @@ impl Parser<'_> {
         }
         let text = &self.text[start..index];
         if index > integer_end {
-            return Ok((Json::Float(text.parse().unwrap_or(f64::INFINITY)), index));
+            return Ok((
+                Json::Float(decimal::read(text).unwrap_or(f64::INFINITY)),
+                index,
+            ));
         }
         if index - whole > MAX_INT_DIGITS {
             return Err(format!(

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::python_text;
+use crate::decimal;
 
 /// A string with its quotes.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -51,7 +51,7 @@ pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
 
 /// A finite float; JSON has no other.
 pub(super) fn float(out: &mut Vec<u8>, value: f64) {
-    out.extend_from_slice(python_text::float(value).as_bytes());
+    out.extend_from_slice(decimal::python_text(value).as_bytes());
 }
 
 /// `true` or `false`.

@@ -32,6 +32,7 @@ mod json_text;
 mod metadata;
 mod negotiation;
 mod ofrep;
+mod own_json;
 mod ports;
 mod publication;
 mod python_text;
@@ -45,6 +46,7 @@ mod traits;
 pub mod usage;
 
 pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange, TraitScalar};
+pub use own_json::read_json;
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};
 pub use route::{READ_HEADERS, read_headers};
 

@@ -1,35 +1,10 @@
 //! Text of values as Python's `str()` and `repr()` give it: what Flagsmith stores of a list or
-//! dictionary, what an anonymous identifier is made of, and how floats are answered.
+//! dictionary.
 
 use std::fmt::Write as _;
 
 use super::json::Json;
-
-/// `repr()` of a float: the shortest digits that read back, with an exponent below 1e-4 and from
-/// 1e16 on.
-pub(super) fn float(value: f64) -> String {
-    if !value.is_finite() {
-        return if value.is_nan() {
-            "nan".to_owned()
-        } else if value > 0.0 {
-            "inf".to_owned()
-        } else {
-            "-inf".to_owned()
-        };
-    }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let mut plain = value.to_string();
-        if !plain.contains('.') {
-            plain.push_str(".0");
-        }
-        return plain;
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
-}
+use crate::decimal;
 
 /// `str()` of a value: text as it is, everything else as [`repr`].
 pub(super) fn str(value: &Json) -> String {
@@ -50,7 +25,7 @@ fn repr(value: &Json, out: &mut String) {
             let _ = write!(out, "{value}");
         }
         Json::BigInt(digits) => out.push_str(digits),
-        Json::Float(value) => out.push_str(&float(*value)),
+        Json::Float(value) => out.push_str(&decimal::python_text(*value)),
         Json::Text(text) => repr_text(&text.text, out),
         Json::List(items) => {
             out.push('[');
@@ -110,27 +85,6 @@ fn is_printable(character: char) -> bool {
 mod tests {
     use super::super::json_parser::parse;
     use super::*;
-
-    #[test]
-    fn floats() {
-        let cases = [
-            (2.0, "2.0"),
-            (1.5, "1.5"),
-            (-0.0, "-0.0"),
-            (0.1, "0.1"),
-            (0.0001, "0.0001"),
-            (0.000_01, "1e-05"),
-            (1.5e-7, "1.5e-07"),
-            (1e15, "1000000000000000.0"),
-            (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
-            (1e16, "1e+16"),
-            (1e300, "1e+300"),
-            (f64::INFINITY, "inf"),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(float(value), expected);
-        }
-    }
 
     /// Each is what `str(json.loads(…))` says in Python.
     #[test]

@@ -185,7 +185,7 @@ impl<'a> Section<'a> {
         let mut names = Vec::with_capacity(states.len());
         for ((state, flag), place) in states.iter().zip(&flags).zip(places) {
             let name = &state.feature.name;
-            let lower_case = name.to_lowercase();
+            let lower_case = layout::lower_case(name);
             if !seen.insert(lower_case.clone()) {
                 warnings.push(format!("feature {name:?} is there twice"));
             }

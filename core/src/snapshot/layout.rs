@@ -111,3 +111,12 @@ pub(super) mod server_key {
     /// Has a date of expiry.
     pub(in super::super) const EXPIRES: u32 = 2;
 }
+
+/// A feature's name as its table is keyed: two names that differ in case alone are one. Letter by
+/// letter, so that a sigma is one wherever it stands, as Postgres's `UPPER` has it.
+pub(super) fn lower_case(name: &str) -> String {
+    name.chars()
+        .flat_map(char::to_lowercase)
+        .map(|letter| if letter == 'ς' { 'σ' } else { letter })
+        .collect()
+}

@@ -296,11 +296,11 @@ impl Snapshot {
 
     /// The number of a feature by name, without regard to case.
     pub(super) fn feature_named(&self, name: &str) -> Option<u32> {
-        let lower_case = name.to_lowercase();
-        let hash = binary::hash(lower_case.as_bytes());
+        let folded = layout::lower_case(name);
+        let hash = binary::hash(folded.as_bytes());
         binary::look_up(self.part(Part::NameTable), hash, |number| {
             self.feature(number)
-                .is_some_and(|record| self.name_of(record).to_lowercase() == lower_case)
+                .is_some_and(|record| layout::lower_case(self.name_of(record)) == folded)
         })
     }
 

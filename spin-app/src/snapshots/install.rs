@@ -7,6 +7,7 @@ use yardarm_core::time::Timestamp;
 
 use super::{ENVIRONMENTS, Head, environments, head_key, part_key, pieces, server_key};
 use crate::key_value::{Change, KeyValue, update};
+use crate::stored_json;
 
 /// The largest snapshot that travels in the head. It is read with every request, also by an instance
 /// that has the snapshot already, so it is small.
@@ -102,14 +103,7 @@ fn journal_key(environment_key: &str) -> String {
 }
 
 fn journal(bytes: Option<&[u8]>) -> Result<Vec<Entry>, Unavailable> {
-    bytes.map_or(Ok(Vec::new()), |bytes| {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Unavailable(format!("damaged journal: {error}")))
-    })
-}
-
-fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, Unavailable> {
-    serde_json::to_vec(value).map_err(|error| Unavailable(error.to_string()))
+    bytes.map_or(Ok(Vec::new()), |bytes| stored_json::read("journal", bytes))
 }
 
 /// What becomes of a version beside the head held.
@@ -183,7 +177,7 @@ async fn write_parts<K: KeyValue>(
             .unwrap_or_default();
         entries.retain(|held| held.tag != entry.tag);
         entries.push(entry.clone());
-        Ok(Change::Store(json(&entries)?, known))
+        Ok(Change::Store(stored_json::write(&entries)?, known))
     })
     .await?;
     let tag = entry.tag.as_str();
@@ -226,7 +220,7 @@ async fn list<K: KeyValue>(store: &K, environment_key: &str) -> Result<(), Unava
             return Ok(Change::Keep(()));
         }
         all.push(environment_key.to_owned());
-        Ok(Change::Store(json(&all)?, ()))
+        Ok(Change::Store(stored_json::write(&all)?, ()))
     };
     match add(store.get(ENVIRONMENTS).await?.as_deref())? {
         Change::Keep(()) => Ok(()),
@@ -254,14 +248,12 @@ async fn sweep<K: KeyValue>(
         .find(|entry| entry.tag == current)
         .map(|entry| entry.server_keys.as_slice())
         .unwrap_or_default();
-    let mut forgotten: Vec<&String> = entries
-        .iter()
-        .filter(left)
-        .flat_map(|entry| &entry.server_keys)
-        .filter(|key| !current_keys.contains(key))
-        .collect();
-    forgotten.sort_unstable();
-    forgotten.dedup();
+    let mut forgotten: Vec<&String> = Vec::new();
+    for key in entries.iter().filter(left).flat_map(|e| &e.server_keys) {
+        if !current_keys.contains(key) && !forgotten.contains(&key) {
+            forgotten.push(key);
+        }
+    }
     for sha256 in &forgotten {
         store.delete(&server_key(sha256)).await?;
     }
@@ -283,7 +275,7 @@ async fn sweep<K: KeyValue>(
         for entry in entries.iter_mut().filter(|entry| left(&&**entry)) {
             entry.server_keys.retain(|key| !forgotten.contains(&key));
         }
-        Ok(Change::Store(json(&entries)?, ()))
+        Ok(Change::Store(stored_json::write(&entries)?, ()))
     })
     .await
 }

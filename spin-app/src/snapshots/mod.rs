@@ -29,6 +29,7 @@ use yardarm_core::edge::{Held, KeyRef, Unavailable};
 pub(crate) use self::install::install;
 pub(crate) use self::recent::{keep, recall};
 use crate::key_value::KeyValue;
+use crate::stored_json;
 
 /// All environments, in one key.
 const ENVIRONMENTS: &str = "environments";
@@ -61,8 +62,7 @@ impl Head {
 
     /// JSON, a line feed, and the snapshot if it is in here.
     fn to_bytes(&self, snapshot: &[u8]) -> Result<Vec<u8>, Unavailable> {
-        let mut bytes =
-            serde_json::to_vec(self).map_err(|error| Unavailable(format!("head: {error}")))?;
+        let mut bytes = stored_json::write(self)?;
         bytes.push(b'\n');
         if self.inline {
             bytes.extend_from_slice(snapshot);
@@ -72,13 +72,11 @@ impl Head {
 
     /// The head, and where the snapshot starts in the same value.
     fn from_bytes(bytes: &[u8]) -> Result<(Self, usize), Unavailable> {
-        let damaged = |why: &str| Unavailable(format!("damaged head: {why}"));
         let end = bytes
             .iter()
             .position(|byte| *byte == b'\n')
-            .ok_or_else(|| damaged("no end of line"))?;
-        let head = serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string()))?;
-        Ok((head, end + 1))
+            .ok_or_else(|| Unavailable("damaged head: no end of line".to_owned()))?;
+        Ok((stored_json::read("head", &bytes[..end])?, end + 1))
     }
 }
 
@@ -188,8 +186,7 @@ pub(crate) async fn held<K: KeyValue>(store: &K) -> Result<Vec<Head>, Unavailabl
 
 fn environments(bytes: Option<&[u8]>) -> Result<Vec<String>, Unavailable> {
     bytes.map_or(Ok(Vec::new()), |bytes| {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Unavailable(format!("damaged value of {ENVIRONMENTS}: {error}")))
+        stored_json::read(ENVIRONMENTS, bytes)
     })
 }
 

@@ -50,7 +50,7 @@ select count(*) from identity_trait where identity_id = :identity_id;
 --! get_trait (identity_id, id)
 select * from identity_trait where identity_id = :identity_id and id = :id;
 
---! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, now, changed_at)
+--! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, now)
 insert into identity_trait (
     identity_id,
     trait_key,
@@ -59,8 +59,7 @@ insert into identity_trait (
     integer_value,
     boolean_value,
     float_value,
-    created_at,
-    changed_at_micros
+    created_at
 )
 values (
     :identity_id,
@@ -70,13 +69,11 @@ values (
     :integer_value,
     :boolean_value,
     :float_value,
-    :now,
-    :changed_at
+    :now
 )
 returning *;
 
--- A change counts as later than the one before, whatever the clock says.
---! update_trait (id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at)
+--! update_trait (id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
 update identity_trait
 set
     trait_key = :trait_key,
@@ -84,8 +81,7 @@ set
     string_value = :string_value,
     integer_value = :integer_value,
     boolean_value = :boolean_value,
-    float_value = :float_value,
-    changed_at_micros = greatest(:changed_at, changed_at_micros + 1)
+    float_value = :float_value
 where id = :id;
 
 --! delete_trait (id)

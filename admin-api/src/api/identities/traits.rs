@@ -90,7 +90,6 @@ async fn create(
                 &new.boolean_value,
                 &new.float_value,
                 &new.created_at,
-                &tx.now().timestamp_micros(),
             ],
         )
         .await?;
@@ -168,7 +167,6 @@ async fn change(
             &found.integer_value,
             &found.boolean_value,
             &found.float_value,
-            &tx.now().timestamp_micros(),
         ],
     )
     .await?;
