@@ -55,6 +55,42 @@ impl Timestamp {
         )
     }
 
+    /// As ISO 8601 in UTC, rounded down to milliseconds: `1994-11-06T08:49:37.123Z`.
+    pub fn iso8601(self) -> String {
+        let civil = self.civil();
+        let millis = self.0.rem_euclid(1_000_000) / 1_000;
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+            civil.year, civil.month, civil.day, civil.hour, civil.minute, civil.second
+        )
+    }
+
+    /// The moment that an ISO 8601 text names, in the forms Python's `isoformat()` and Django write: with or
+    /// without a fraction, in UTC unless it says otherwise. Digits past microseconds are dropped.
+    pub fn from_iso8601(text: &str) -> Option<Self> {
+        let (date, time) = text.split_once(['T', 't', ' '])?;
+        let (year, month_day) = date.split_once('-')?;
+        let (month, day) = month_day.split_once('-')?;
+        let at = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
+        let (time, offset) = time.split_at(at);
+        let (clock, fraction) = time.split_once('.').unwrap_or((time, ""));
+        let days = days_since_epoch(
+            digits(year, 4, 9999)?,
+            digits(month, 2, 12).filter(|month| *month > 0)?,
+            digits(day, 2, 31).filter(|day| *day > 0)?,
+        );
+        let mut parts = clock.split(':');
+        let (hour, minute) = (digits(parts.next()?, 2, 23)?, digits(parts.next()?, 2, 59)?);
+        let second = parts.next().map_or(Some(0), |text| digits(text, 2, 60))?;
+        let micros: String = fraction.chars().chain("000000".chars()).take(6).collect();
+        let micros = digits(&micros, 6, 999_999)?;
+        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset_of(offset)?;
+        parts
+            .next()
+            .is_none()
+            .then(|| Self(seconds * 1_000_000 + micros))
+    }
+
     fn civil(self) -> Civil {
         let days = self.secs().div_euclid(86_400);
         let second_of_day = self.secs().rem_euclid(86_400);
@@ -69,6 +105,30 @@ impl Timestamp {
             weekday: (days + 4).rem_euclid(7),
         }
     }
+}
+
+/// Seconds east of Greenwich: `Z`, nothing, `+01:00`, `-0330`.
+fn offset_of(text: &str) -> Option<i64> {
+    let (sign, rest) = match text.split_at_checked(1) {
+        None | Some(("Z" | "z", "")) => return Some(0),
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        Some(_) => return None,
+    };
+    let (hours, minutes) = rest.split_at_checked(2)?;
+    let minutes = match minutes.strip_prefix(':').unwrap_or(minutes) {
+        "" => 0,
+        minutes => digits(minutes, 2, 59)?,
+    };
+    Some(sign * (digits(hours, 2, 23)? * 3_600 + minutes * 60))
+}
+
+/// A number of exactly so many digits.
+fn digits(text: &str, count: usize, most: i64) -> Option<i64> {
+    let is_number = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|value| is_number && *value <= most)
 }
 
 fn name(names: &[&'static str], index: i64) -> &'static str {
@@ -99,6 +159,16 @@ const fn civil_of(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// Days from 1970-01-01 in the proleptic Gregorian calendar: years begin in March, so that the day
+/// that comes and goes is their last.
+pub(crate) const fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leap_days + day_of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +190,43 @@ mod tests {
         let _ = (
             Timestamp(i64::MIN).http_date(),
             Timestamp(i64::MAX).http_date(),
+        );
+    }
+
+    #[test]
+    fn iso_8601_as_django_writes_it() {
+        for (text, micros) in [
+            ("1994-11-06T08:49:37Z", 784_111_777_000_000),
+            ("1994-11-06T08:49:37.123456Z", 784_111_777_123_456),
+            ("1994-11-06T08:49:37.1234567+00:00", 784_111_777_123_456),
+            ("1994-11-06T08:49:37.5", 784_111_777_500_000),
+            ("1994-11-06 09:49:37+01:00", 784_111_777_000_000),
+            ("1994-11-06T05:19:37-0330", 784_111_777_000_000),
+            ("1994-11-06T08:49", 784_111_740_000_000),
+        ] {
+            assert_eq!(
+                Timestamp::from_iso8601(text),
+                Some(Timestamp(micros)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "1994-11-06",
+            "1994-13-06T08:49:37Z",
+            "1994-11-00T08:49:37Z",
+            "1994-11-06T24:49:37Z",
+            "1994-11-06T08:49:37.x",
+            "1994-11-06T08:49:37+1",
+            "1994-11-06T08:49:37 UTC",
+            "1994-11-06T08:49:37:00",
+            "yesterday",
+        ] {
+            assert_eq!(Timestamp::from_iso8601(text), None, "{text}");
+        }
+        assert_eq!(
+            Timestamp(784_111_777_123_456).iso8601(),
+            "1994-11-06T08:49:37.123Z"
         );
     }
 }

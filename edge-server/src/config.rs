@@ -9,16 +9,29 @@ use clap::{Args, Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use yardarm_edge::{StreamSettings, streams_within};
 
+use self::edge_proxy::{EdgeProxy, Level};
+use self::upstream::UpstreamFlags;
+
+mod edge_proxy;
+mod upstream;
+
+pub(crate) use self::upstream::UpstreamConfig;
+
+/// Where to serve unless something says otherwise.
+const LISTEN: &str = "127.0.0.1:8001";
+
 /// Serves Flagsmith's SDK API from published snapshots.
 ///
 /// A Yardarm control plane publishes to it with signed requests; everything it was sent is kept in
-/// the data directory, so it answers at once after a restart, whether the control plane is up or not.
+/// the data directory, so it answers at once after a restart, whether the control plane is up or not. Without a
+/// control plane it can serve for an existing Flagsmith, in the place of its edge-proxy.
 #[derive(Debug, Parser)]
 #[command(name = "yardarm-edge", version, after_help = SECRET_HELP)]
 pub(crate) struct Config {
-    /// Address and port to serve on (HTTP/1.1 and HTTP/2 without TLS); port 0 takes a free one.
-    #[arg(long, env = "YARDARM_EDGE_LISTEN", default_value = "127.0.0.1:8001")]
-    pub(crate) listen: String,
+    /// Address and port to serve on (HTTP/1.1 and HTTP/2 without TLS); port 0 takes a free one [default:
+    /// 127.0.0.1:8001, or with edge-proxy's settings what they say, usually 0.0.0.0:8000].
+    #[arg(long, env = "YARDARM_EDGE_LISTEN")]
+    listen: Option<String>,
 
     /// Directory for snapshots and identities; made where missing, used by one process at a time.
     #[arg(
@@ -46,7 +59,10 @@ pub(crate) struct Config {
     heartbeat_seconds: u16,
 
     #[command(flatten)]
-    pub(crate) log: Log,
+    upstream: UpstreamFlags,
+
+    #[command(flatten)]
+    log: Log,
 }
 
 const SECRET_HELP: &str = "\
@@ -60,12 +76,13 @@ const SECRET: &str = "YARDARM_PUBLISHING_SECRET";
 #[derive(Debug, Args)]
 pub(crate) struct Log {
     /// Least level, or directives such as `info,yardarm_edge=debug`; at debug every request is logged.
-    #[arg(long, env = "YARDARM_LOG", default_value = "info")]
-    log_level: EnvFilter,
+    /// [default: info]
+    #[arg(long, env = "YARDARM_LOG")]
+    log_level: Option<EnvFilter>,
 
-    /// How log lines look.
-    #[arg(long, env = "YARDARM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
-    log_format: LogFormat,
+    /// How log lines look [default: auto].
+    #[arg(long, env = "YARDARM_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,6 +96,28 @@ enum LogFormat {
 }
 
 impl Config {
+    /// Reads the upstream's settings, if there is one, and starts logging, which they have a say in.
+    pub(crate) fn start(&self) -> anyhow::Result<Option<UpstreamConfig>> {
+        let upstream = self.upstream.read();
+        let edge_proxy = upstream.as_ref().ok().and_then(Option::as_ref);
+        let edge_proxy = edge_proxy
+            .filter(|upstream| upstream.is_edge_proxy)
+            .map(|upstream| &upstream.edge_proxy);
+        self.log.start(edge_proxy);
+        for warning in edge_proxy.map_or(&[][..], |edge_proxy| &edge_proxy.warnings) {
+            tracing::warn!(warning, "edge-proxy's settings");
+        }
+        upstream
+    }
+
+    /// Where to serve.
+    pub(crate) fn listen<'a>(&'a self, upstream: Option<&'a UpstreamConfig>) -> &'a str {
+        let of_edge_proxy = upstream
+            .filter(|upstream| upstream.is_edge_proxy)
+            .map(|upstream| upstream.edge_proxy.listen.as_str());
+        self.listen.as_deref().or(of_edge_proxy).unwrap_or(LISTEN)
+    }
+
     /// The publishing secret; an empty one is an error rather than an open door.
     pub(crate) fn publishing_secret(&self) -> anyhow::Result<Option<Vec<u8>>> {
         let (secret, source) = if let Some(path) = &self.publishing_secret_file {
@@ -112,14 +151,33 @@ impl Config {
 }
 
 impl Log {
-    /// Starts logging, once a process.
-    pub(crate) fn start(&self) {
+    /// Starts logging, once a process; where nothing is said, as edge-proxy's settings say.
+    fn start(&self, edge_proxy: Option<&EdgeProxy>) {
+        let filter = self.log_level.clone().unwrap_or_else(|| {
+            let level = edge_proxy.map_or(Level::Info, |edge_proxy| edge_proxy.log_level);
+            let level = match level {
+                Level::Error => "error",
+                Level::Warn => "warn",
+                Level::Info => "info",
+                Level::Debug => "debug",
+            };
+            let has_access_log = edge_proxy.is_some_and(|edge_proxy| edge_proxy.access_log);
+            let access_log = if has_access_log {
+                ",yardarm_edge::service=debug"
+            } else {
+                ""
+            };
+            EnvFilter::new(format!("{level}{access_log}"))
+        });
+        let format = self.log_format.unwrap_or(match edge_proxy {
+            Some(edge_proxy) if edge_proxy.log_json => LogFormat::Json,
+            Some(_) => LogFormat::Text,
+            None => LogFormat::Auto,
+        });
         let lines = tracing_subscriber::fmt()
-            .with_env_filter(self.log_level.clone())
+            .with_env_filter(filter)
             .with_writer(stderr);
-        if self.log_format == LogFormat::Text
-            || self.log_format == LogFormat::Auto && stderr().is_terminal()
-        {
+        if format == LogFormat::Text || format == LogFormat::Auto && stderr().is_terminal() {
             lines.init();
         } else {
             lines.json().flatten_event(true).init();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use yardarm_core::edge::upstream::UpstreamStatus;
 use yardarm_core::edge::{
     ChangeError, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
 };
@@ -13,12 +14,15 @@ use yardarm_core::time::Timestamp;
 
 use crate::identities::Identities;
 use crate::snapshots::SnapshotStore;
+use crate::upstream::Upstream;
 
 /// A host that answers from memory and keeps identities wherever `I` does.
 pub struct NativeHost<I> {
     snapshots: SnapshotStore,
     identities: I,
     publishing_secret: Option<Vec<u8>>,
+    upstream: Option<Arc<Upstream>>,
+    allowed_origins: Option<Vec<String>>,
 }
 
 impl<I: Identities> NativeHost<I> {
@@ -32,7 +36,24 @@ impl<I: Identities> NativeHost<I> {
             snapshots,
             identities,
             publishing_secret,
+            upstream: None,
+            allowed_origins: None,
         }
+    }
+
+    /// The same with an upstream: its environments are served, and without a publishing secret no others,
+    /// whatever else is held from before.
+    #[must_use]
+    pub fn with_upstream(mut self, upstream: Arc<Upstream>) -> Self {
+        self.upstream = Some(upstream);
+        self
+    }
+
+    /// The same, readable by pages of these origins only; `*` stands for all.
+    #[must_use]
+    pub fn with_allowed_origins(mut self, origins: Vec<String>) -> Self {
+        self.allowed_origins = Some(origins);
+        self
     }
 
     /// The snapshots, for whoever publishes within the process.
@@ -52,10 +73,7 @@ impl<I> fmt::Debug for NativeHost<I> {
 
 impl<I: Identities> Host for NativeHost<I> {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+        now()
     }
 
     fn random(&self) -> [u8; 16] {
@@ -75,7 +93,19 @@ impl<I: Identities> Host for NativeHost<I> {
     }
 
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
-        Ok(self.snapshots.snapshot(&key))
+        let Some(upstream) = &self.upstream else {
+            return Ok(self.snapshots.snapshot(&key));
+        };
+        let is_named = upstream.names(&key);
+        if !is_named && self.publishing_secret.is_none() {
+            return Ok(None);
+        }
+        let found = self.snapshots.snapshot(&key);
+        // Not unknown, only not read yet.
+        if is_named && found.is_none() {
+            return Err(Unavailable("upstream was not heard yet".to_owned()));
+        }
+        Ok(found)
     }
 
     async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
@@ -134,6 +164,31 @@ impl<I: Identities> Host for NativeHost<I> {
     async fn held(&self) -> Result<Vec<Held>, Unavailable> {
         Ok(self.snapshots.held())
     }
+
+    fn has_upstream(&self) -> bool {
+        self.upstream.is_some()
+    }
+
+    async fn upstream_status(&self) -> Result<Option<UpstreamStatus>, Unavailable> {
+        Ok(self.upstream.as_ref().map(|upstream| upstream.status()))
+    }
+
+    fn confirmed_at(&self, snapshot: &Snapshot) -> Option<Timestamp> {
+        let upstream = self.upstream.as_ref()?;
+        upstream.confirmed_at(snapshot.environment_key())
+    }
+
+    fn allowed_origins(&self) -> Option<&[String]> {
+        self.allowed_origins.as_deref()
+    }
+}
+
+/// The time.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Core answers 503 and tells the client nothing more.

@@ -16,12 +16,14 @@
 //!   promises; the control plane brings its own.
 //! - [`Edge`]: answers requests; [`router`] is its axum form for mounting, [`serve`] the socket loop.
 //! - [`Streams`]: who listens to an environment is told of each version that is installed.
+//! - [`Upstream`]: pulls environments from an existing Flagsmith, where there is no control plane.
 //! - [`Usage`]: is told of every request that counts and of what SDKs report; [`CountedUsage`] adds up.
 //!
 //! A data directory looks like this, and belongs to one process at a time:
 //!
 //! ```text
 //! lock
+//! upstream.json
 //! environments/<sha256 of the environment key>.package
 //! identities/<sha256 of the environment key>/<2 digits>/<sha256 of the identifier>.json
 //! ```
@@ -37,6 +39,7 @@ mod identities;
 mod identity_files;
 mod news;
 mod open_files;
+mod outbound;
 mod package_files;
 mod reply_body;
 mod request_id;
@@ -44,6 +47,7 @@ mod server;
 mod service;
 mod snapshots;
 mod streams;
+mod upstream;
 mod usage;
 
 pub use durable::{DataDirectory, DataDirectoryError};
@@ -51,9 +55,11 @@ pub use host::NativeHost;
 pub use identities::Identities;
 pub use identity_files::IdentityFiles;
 pub use open_files::{raise_open_files, streams_within};
+pub use outbound::{Answer, Client, ClientError};
 pub use reply_body::ReplyBody;
 pub use server::serve;
 pub use service::{Edge, router};
 pub use snapshots::SnapshotStore;
 pub use streams::{EventStream, StreamSettings, Streams};
+pub use upstream::{Upstream, UpstreamSettings};
 pub use usage::{CountedUsage, NoUsage, Usage};

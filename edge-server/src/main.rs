@@ -11,10 +11,11 @@ use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use yardarm_edge::{
-    DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, raise_open_files,
+    Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, Upstream,
+    raise_open_files,
 };
 
-use crate::config::Config;
+use crate::config::{Config, UpstreamConfig};
 
 mod config;
 
@@ -25,8 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    config.log.start();
-    match run(&config) {
+    let done = config.start().and_then(|upstream| run(&config, upstream));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -36,9 +37,9 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(config: &Config) -> anyhow::Result<()> {
+async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Result<()> {
     let secret = config.publishing_secret()?;
-    if secret.is_none() {
+    if secret.is_none() && upstream.is_none() {
         tracing::warn!(
             "no publishing secret (YARDARM_PUBLISHING_SECRET): only what is already held is served"
         );
@@ -49,9 +50,10 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         SnapshotStore::open(&directory.path().join("environments")).with_context(in_directory)?;
     let identities = IdentityFiles::open(&directory, config.identity_memory_bytes())
         .with_context(in_directory)?;
-    let listener = TcpListener::bind(&config.listen)
+    let listen = config.listen(upstream.as_ref());
+    let listener = TcpListener::bind(listen)
         .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
+        .with_context(|| format!("cannot listen on {listen}"))?;
     let stop = stop_signal().context("cannot wait for signals")?;
     tracing::info!(
         listen = %listener.local_addr()?,
@@ -59,7 +61,20 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         environments = snapshots.len(),
         "serving",
     );
-    let host = NativeHost::new(snapshots, identities, secret);
+    let mut host = NativeHost::new(snapshots.clone(), identities, secret);
+    let upstream = match upstream {
+        None => None,
+        Some(config) => {
+            let memory = directory.path().join("upstream.json");
+            let upstream = Arc::new(Upstream::new(config.settings, memory));
+            host = host
+                .with_upstream(Arc::clone(&upstream))
+                .with_allowed_origins(config.edge_proxy.allow_origins);
+            let client = Client::new().context("cannot build the HTTP client")?;
+            tokio::spawn(Arc::clone(&upstream).run(snapshots, client));
+            Some(upstream)
+        }
+    };
     let streams = config.streams(raise_open_files());
     let edge = Edge::with_streams(host, Arc::new(NoUsage), streams);
     let streams = edge.streams().clone();
@@ -72,6 +87,9 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         streams.close();
     };
     yardarm_edge::serve(listener, answer, stop).await;
+    if let Some(upstream) = upstream {
+        upstream.remember();
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -59,3 +59,29 @@ pub(super) fn open(reply: &mut Response<Bytes>, request: &HeaderMap) {
         HeaderValue::from_static(exposed),
     );
 }
+
+/// Closes a reply, opened by [`open`], to all but these origins (`allow_origins` of edge-proxy, which has `*`
+/// for all). Such replies are for no shared cache: it would hand one origin's to the other.
+pub(super) fn restrict(reply: &mut Response<Bytes>, request: &HeaderMap, origins: &[String]) {
+    if origins.iter().any(|origin| origin == "*") {
+        return;
+    }
+    let headers = reply.headers_mut();
+    headers.remove("cdn-cache-control");
+    let origin = request
+        .get(ORIGIN)
+        .filter(|origin| origins.iter().any(|allowed| allowed.as_str() == *origin));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        return;
+    }
+    for name in [
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_MAX_AGE,
+    ] {
+        headers.remove(name);
+    }
+}

@@ -14,21 +14,30 @@ pub(super) fn live(method: &Method) -> Response<Bytes> {
     })
 }
 
-/// Its store answers, too. The names of checks are keys, as in Flagsmith's answer.
+/// Its store answers, too, and so has upstream, where there is one. The names of checks are keys, as in Flagsmith's answer.
 pub(super) async fn ready<H: Host>(host: &H, method: &Method) -> Response<Bytes> {
     if let Some(refusal) = read_only(method) {
         return refusal;
+    }
+    match host.upstream_status().await {
+        Ok(Some(status)) => return status.reply(host.now()),
+        Ok(None) => {}
+        Err(_) => return store_unavailable(),
     }
     match host.held().await {
         Ok(_) => reply::plain_json(
             StatusCode::OK,
             Bytes::from_static(br#"{"SnapshotStore":"working"}"#),
         ),
-        Err(_) => reply::plain_json(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Bytes::from_static(br#"{"SnapshotStore":"unavailable"}"#),
-        ),
+        Err(_) => store_unavailable(),
     }
+}
+
+fn store_unavailable() -> Response<Bytes> {
+    reply::plain_json(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Bytes::from_static(br#"{"SnapshotStore":"unavailable"}"#),
+    )
 }
 
 /// What runs here, with the fields that Flagsmith's tools read.

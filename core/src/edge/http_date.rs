@@ -1,6 +1,6 @@
 //! HTTP dates (RFC 9110, 5.6.7), read in all three of their forms.
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, days_since_epoch};
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -59,16 +59,6 @@ const fn century(short: i64, now: Timestamp) -> i64 {
     } else {
         year
     }
-}
-
-/// Days from 1970-01-01 in the proleptic Gregorian calendar: years begin in March, so that the day
-/// that comes and goes is their last.
-const fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + day_of_year - 719_468
 }
 
 #[cfg(test)]

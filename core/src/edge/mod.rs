@@ -43,6 +43,7 @@ pub mod signature;
 pub mod stream;
 mod submission;
 mod traits;
+pub mod upstream;
 pub mod usage;
 
 pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange, TraitScalar};
@@ -125,6 +126,9 @@ pub async fn handle<H: Host>(host: &H, request: Request<Bytes>) -> Outcome {
     let mut outcome = answer(host, &head, body).await;
     let reply = &mut outcome.reply;
     cors::open(reply, &head.headers);
+    if let Some(origins) = host.allowed_origins() {
+        cors::restrict(reply, &head.headers, origins);
+    }
     reply::sign_off(reply, host.name());
     if head.method == Method::HEAD {
         if let Some(Streaming::Open(_)) = outcome.stream.take() {
@@ -138,12 +142,19 @@ pub async fn handle<H: Host>(host: &H, request: Request<Bytes>) -> Outcome {
     outcome
 }
 
+/// The document's path without its slash.
+const BARE_DOCUMENT: &str = "/api/v1/environment-document";
+
 async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
     if cors::is_preflight(head) {
         return cors::preflight(&head.headers).into();
     }
     let path = head.uri.path();
-    let route = Route::of(path);
+    let route = match Route::of(path) {
+        // edge-proxy has this one without its slash.
+        Route::AddSlash if path == BARE_DOCUMENT && host.has_upstream() => Route::Document,
+        route => route,
+    };
     if let Some(endpoint) = route.endpoint() {
         let mut counted = None;
         let mut outcome = match sdk(host, endpoint, &route, head, &body, &mut counted).await {
@@ -191,7 +202,7 @@ async fn sdk<H: Host>(
     let get = head.method == Method::GET
         || (head.method == Method::HEAD && endpoint.allow.contains("HEAD"));
     let post = head.method == Method::POST;
-    let reply = match route {
+    let mut reply = match route {
         _ if head.method == Method::OPTIONS => metadata::describe(endpoint),
         Route::Flags if get => flags::get(access, head),
         Route::FlagsOf(identifier) if get => {
@@ -218,5 +229,8 @@ async fn sdk<H: Host>(
         Route::AnalyticsV2 if post => return analytics::post_v2(access, head, body),
         _ => return Err(Refusal::MethodNotAllowed(head.method.clone())),
     };
+    if let Some(confirmed_at) = host.confirmed_at(&access.snapshot) {
+        reply::snapshot_age(&mut reply, host.now().secs() - confirmed_at.secs());
+    }
     Ok(reply.into())
 }

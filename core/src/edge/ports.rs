@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::identity_record::{ChangeError, IdentityRecord, TraitChange};
+use super::upstream::UpstreamStatus;
 use crate::snapshot::{Package, PackageMeta, Snapshot};
 use crate::time::Timestamp;
 
@@ -132,4 +133,25 @@ pub trait Host {
 
     /// What is held, tombstones included.
     async fn held(&self) -> Result<Vec<Held>, Unavailable>;
+
+    /// Whether this edge pulls from a Flagsmith rather than being published to.
+    fn has_upstream(&self) -> bool {
+        false
+    }
+
+    /// How the looks at upstream stand; `None` where there is none.
+    async fn upstream_status(&self) -> Result<Option<UpstreamStatus>, Unavailable> {
+        Ok(None)
+    }
+
+    /// When upstream last said that this snapshot is current; `None` where there is no upstream, or it has not
+    /// been heard since this host began.
+    fn confirmed_at(&self, _snapshot: &Snapshot) -> Option<Timestamp> {
+        None
+    }
+
+    /// The origins whose pages may read answers; `None`: all.
+    fn allowed_origins(&self) -> Option<&[String]> {
+        None
+    }
 }

@@ -22,6 +22,10 @@ static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-contro
 static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 static VERSION: HeaderName = HeaderName::from_static("flagsmith-version");
 
+/// Seconds since upstream said that the snapshot is current. Not `Age` (RFC 9111, 5.1), by which caches would
+/// take a fresh answer for an old one.
+static SNAPSHOT_AGE: HeaderName = HeaderName::from_static("yardarm-snapshot-age");
+
 /// The version of Flagsmith whose protocol is spoken.
 pub(super) const PROTOCOL: &str = "2.265.0";
 
@@ -136,6 +140,13 @@ pub(super) fn updated_at(reply: &mut Response<Bytes>, snapshot: &Snapshot) {
         UPDATED_AT.clone(),
         snapshot.updated_at_header(),
     );
+}
+
+/// Says how long ago upstream was heard, in seconds.
+pub(super) fn snapshot_age(reply: &mut Response<Bytes>, seconds: i64) {
+    reply
+        .headers_mut()
+        .insert(SNAPSHOT_AGE.clone(), HeaderValue::from(seconds.max(0)));
 }
 
 /// Says that the answer depends on the key; spelt as Flagsmith does, where it has no effect because

@@ -116,6 +116,9 @@ impl<'p> Route<'p> {
             "/api/v2/analytics/flags" | "/version" => Self::AddSlash,
             "/health" | "/health/" | "/health/readiness" | "/health/readiness/" => Self::Ready,
             "/health/liveness" | "/health/liveness/" => Self::Live,
+            // As Flagsmith's edge-proxy has them.
+            "/proxy/health" | "/proxy/health/readiness" => Self::Ready,
+            "/proxy/health/liveness" => Self::Live,
             "/version/" => Self::Version,
             "/edge/v1/environments" => Self::Publications,
             _ => match path.strip_prefix("/edge/v1/environments/") {
