@@ -66,6 +66,9 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
         None => None,
         Some(config) => {
             let memory = directory.path().join("upstream.json");
+            tracing::info!(
+                url = %config.settings.root, environments = config.settings.pairs.len(), "upstream",
+            );
             let upstream = Arc::new(Upstream::new(config.settings, memory));
             host = host
                 .with_upstream(Arc::clone(&upstream))

@@ -30,7 +30,13 @@ struct Serving {
 impl Serving {
     /// Starts it and waits for the line that says where it serves.
     fn start(data_dir: &Path) -> Self {
-        let mut child = command(data_dir).spawn().unwrap();
+        Self::spawn(command(data_dir)).0
+    }
+
+    /// The same with any command; also gives what it logged before that line.
+    fn spawn(mut command: Command) -> (Self, String) {
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut serving = Self {
             child,
@@ -44,6 +50,7 @@ impl Serving {
                 0,
                 "ended before it served"
             );
+            said.push_str(&line);
             let entry: Value = serde_json::from_str(&line).unwrap();
             if entry["message"] == "serving" {
                 entry["listen"]
@@ -52,7 +59,7 @@ impl Serving {
                     .clone_into(&mut serving.address);
             }
         }
-        serving
+        (serving, said)
     }
 }
 
@@ -131,6 +138,12 @@ fn help_tells_every_setting() {
         "--data-dir",
         "--publishing-secret-file",
         "--identity-memory",
+        "--upstream-url",
+        "UPSTREAM_URL",
+        "--environment",
+        "ENVIRONMENT_KEY_PAIRS",
+        "--edge-proxy-config",
+        "CONFIG_PATH",
         "--streams",
         "--heartbeat-seconds",
         "--log-level",
@@ -141,4 +154,41 @@ fn help_tells_every_setting() {
     ] {
         assert!(help.contains(setting), "{setting} is missing in {help}");
     }
+}
+
+const EDGE_PROXY: &str = r#"{
+    "environment_key_pairs": [{"server_side_key": "ser.topSecret", "client_side_key": "client"}],
+    "api_url": "http://127.0.0.1:1/api/v1",
+    "logging": {"log_format": "json"},
+    "server": {"host": "127.0.0.1", "port": 0},
+    "novelty": 1
+}"#;
+
+#[test]
+fn reads_the_settings_of_edge_proxy_as_they_are() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("config.json"), EDGE_PROXY).unwrap();
+    let like_edge_proxy = || {
+        let mut command = command(&directory.path().join("data"));
+        command.env_remove("YARDARM_EDGE_LISTEN");
+        command.env_remove("YARDARM_PUBLISHING_SECRET");
+        command.current_dir(directory.path());
+        command
+    };
+    let (edge, mut said) = Serving::spawn(like_edge_proxy());
+    assert!(said.contains("novelty is not known"), "{said}");
+    assert!(edge.address.starts_with("127.0.0.1:"));
+    drop(edge);
+
+    let mut command = like_edge_proxy();
+    command.env("CONFIG_PATH", "elsewhere.json");
+    assert!(refused(&command.output().unwrap()).contains("no environment"));
+    command.args(["--environment", "ser.topSecret=client"]);
+    command.env("LOGGING", r#"{"log_format": "json", "log_level": "DEBUG"}"#);
+    command.env("SERVER", r#"{"host": "127.0.0.1", "port": 0}"#);
+    command.env("UPSTREAM_URL", "http://127.0.0.1:1");
+    let (edge, more) = Serving::spawn(command);
+    drop(edge);
+    said.push_str(&more);
+    assert!(!said.contains("topSecret"), "{said}");
 }

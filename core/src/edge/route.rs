@@ -114,11 +114,14 @@ impl<'p> Route<'p> {
         match path {
             "/api/v2/analytics/flags/" => Self::AnalyticsV2,
             "/api/v2/analytics/flags" | "/version" => Self::AddSlash,
-            "/health" | "/health/" | "/health/readiness" | "/health/readiness/" => Self::Ready,
-            "/health/liveness" | "/health/liveness/" => Self::Live,
-            // As Flagsmith's edge-proxy has them.
-            "/proxy/health" | "/proxy/health/readiness" => Self::Ready,
-            "/proxy/health/liveness" => Self::Live,
+            // Below `/proxy` as Flagsmith's edge-proxy has them.
+            "/health"
+            | "/health/"
+            | "/health/readiness"
+            | "/health/readiness/"
+            | "/proxy/health"
+            | "/proxy/health/readiness" => Self::Ready,
+            "/health/liveness" | "/health/liveness/" | "/proxy/health/liveness" => Self::Live,
             "/version/" => Self::Version,
             "/edge/v1/environments" => Self::Publications,
             _ => match path.strip_prefix("/edge/v1/environments/") {

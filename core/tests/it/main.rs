@@ -20,3 +20,4 @@ mod reference;
 mod shared;
 mod snapshot_answers;
 mod snapshot_words;
+mod upstream;

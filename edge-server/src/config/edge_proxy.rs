@@ -31,7 +31,13 @@ const FIELDS: [(&str, &[&str]); 9] = [
     ),
     (
         "server",
-        &["host", "port", "reload", "proxy_headers", "timeout_keep_alive"],
+        &[
+            "host",
+            "port",
+            "reload",
+            "proxy_headers",
+            "timeout_keep_alive",
+        ],
     ),
     ("health_check", &["environment_update_grace_period_seconds"]),
     ("allow_origins", &[]),

@@ -19,13 +19,13 @@ const PAIRS: &str = "ENVIRONMENT_KEY_PAIRS";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Edge for an existing Flagsmith")]
 pub(crate) struct UpstreamFlags {
-    /// Root of the Flagsmith API whose environments are served [default: api_url of edge-proxy's settings, or
-    /// https://edge.api.flagsmith.com/api/v1].
+    /// Root of the Flagsmith API whose environments are served [default: what edge-proxy's settings say, or
+    /// Flagsmith's own Edge API].
     #[arg(long, env = "UPSTREAM_URL")]
     upstream_url: Option<String>,
 
     /// An environment: its server-side and its client-side key, as `ser.KEY=CLIENT_KEY`; may be repeated. Where
-    /// others can see this process's arguments, use ENVIRONMENT_KEY_PAIRS or the file instead.
+    /// others can see this process's arguments, use the variable `ENVIRONMENT_KEY_PAIRS` or the file instead.
     #[arg(long = "environment", value_name = "PAIR", value_parser = pair)]
     environments: Vec<KeyPair>,
 
@@ -92,9 +92,8 @@ impl UpstreamFlags {
             let content = match fs::read_to_string(path) {
                 // Variables may say it all.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => "{}".to_owned(),
-                content => {
-                    content.with_context(|| format!("edge-proxy's settings ({})", path.display()))?
-                }
+                content => content
+                    .with_context(|| format!("edge-proxy's settings ({})", path.display()))?,
             };
             return Ok(Some((path.clone(), content)));
         }

@@ -1,7 +1,7 @@
 //! Where upstream is, and where its redirects and links may lead: nowhere but to itself, because the
 //! server-side key goes along.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::Uri;
 
@@ -144,7 +144,8 @@ fn escaped(text: &str) -> String {
             out.push(character);
         } else {
             for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                out.push_str(&format!("%{byte:02X}"));
+                // Writing to a text cannot fail.
+                let _ = write!(out, "%{byte:02X}");
             }
         }
     }

@@ -347,7 +347,7 @@ fn next_link(value: &HeaderValue) -> Option<&str> {
     let mut rest = value.to_str().ok()?;
     while let Some((_, link)) = rest.split_once('<') {
         let (target, parameters) = link.split_once('>')?;
-        let (parameters, next) = parameters.split_once(",").unwrap_or((parameters, ""));
+        let (parameters, next) = parameters.split_once(',').unwrap_or((parameters, ""));
         let is_next = parameters.split(';').any(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = value.trim().trim_matches('"');

@@ -113,6 +113,8 @@ impl Watch {
         match renew(&fetched, pair, held, believe_older, now) {
             Renewal::Older => {
                 self.older_since.get_or_insert(now.micros());
+                // Asked on condition it would answer that what is held is current.
+                self.validators = None;
                 self.keep("upstream answers with an older document than before".to_owned())
             }
             Renewal::Same => {

@@ -1,3 +1,5 @@
+//! Files and variables as people have them.
+
 use super::*;
 
 fn read(file: &str, variables: &[(&str, &str)]) -> anyhow::Result<EdgeProxy> {

@@ -1,3 +1,5 @@
+//! Looks answered by hand.
+
 use http::header::HeaderName;
 use serde_json::{Value, json};
 
