@@ -43,7 +43,7 @@ const PUBLICATION: &str = "/edge/v1/";
 
 /// The routes to mount where admin routes stand beside them; `/health` and `/version/` are not among
 /// them. Paths without their trailing slash are here because core redirects them.
-const MOUNTED: [&str; 17] = [
+const MOUNTED: [&str; 18] = [
     "/api/v1/flags",
     "/api/v1/flags/",
     "/api/v1/flags/{*rest}",

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use yardarm_core::edge::upstream::{KeyPair, Root};
 use yardarm_edge::{
-    Client, DataDirectory, Edge, IdentityFiles, LoggedUsage, NativeHost, SnapshotStore, Upstream,
+    Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, Upstream,
     UpstreamSettings,
 };
 
@@ -61,7 +61,7 @@ impl Running {
             .with_allowed_origins(vec!["https://app.example".to_owned()]);
         let looking = Arc::clone(&upstream).run(snapshots, Client::new().unwrap());
         Self {
-            edge: Edge::new(host, Arc::new(LoggedUsage)),
+            edge: Edge::new(host, Arc::new(NoUsage)),
             upstream,
             looking: tokio::spawn(looking),
         }
