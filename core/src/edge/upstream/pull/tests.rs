@@ -94,7 +94,7 @@ fn a_document_on_one_page() {
     assert_eq!(found.document.api_key, "client");
     assert_eq!(found.updated_at, Some(Timestamp(1_795_356_000_500_000)));
 
-    let again = super::Pull::new(
+    let again = Pull::new(
         &Root::parse("https://flags.example/api/v1").unwrap(),
         &KeyPair::new("ser.secret", "client").unwrap(),
         found.validators,
