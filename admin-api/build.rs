@@ -9,9 +9,11 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=src");
     println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-changed=migrations-usage");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(out.join("sql.rs"), statements()).expect("OUT_DIR is writable");
-    fs::write(out.join("migrations.rs"), migrations()).expect("OUT_DIR is writable");
+    let lists = migrations("MIGRATIONS", "migrations") + &migrations("USAGE", "migrations-usage");
+    fs::write(out.join("migrations.rs"), lists).expect("OUT_DIR is writable");
 }
 
 /// A tree of modules that mirrors the folders, with a constant a statement in each.
@@ -193,16 +195,16 @@ fn number(place: &str, body: &str, parameters: &[String]) -> String {
     text
 }
 
-/// `V0001__name.sql` files in order, without gaps.
-fn migrations() -> String {
-    let mut files: Vec<PathBuf> = fs::read_dir("migrations")
-        .expect("migrations is readable")
+/// A folder's `V0001__name.sql` files in order, without gaps.
+fn migrations(name: &str, folder: &str) -> String {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder is readable")
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
         .collect();
     files.sort();
-    let mut code = String::from("static MIGRATIONS: &[Migration] = &[\n");
+    let mut code = format!("static {name}: &[Migration] = &[\n");
     for (index, file) in files.iter().enumerate() {
         let stem = file
             .file_stem()

@@ -11,6 +11,7 @@ use rand::{RngCore as _, SeedableRng as _};
 
 use crate::http::throttle::Throttle;
 use crate::store::{Db, Pool};
+use crate::usage::{Retention, UsageStore};
 
 /// The program's state.
 #[derive(Clone, Debug)]
@@ -22,16 +23,24 @@ struct Inner {
     clock: Clock,
     random: Random,
     logins: Throttle,
+    usage: UsageStore,
 }
 
 impl App {
-    /// An application on the database behind `pool`.
+    /// An application on the database behind `pool`, where usage is, too.
     pub fn new(pool: Pool, clock: Clock, random: Random) -> Self {
+        let usage = UsageStore::postgres(pool.clone(), Retention::default());
+        Self::with_usage(pool, usage, clock, random)
+    }
+
+    /// An application with usage somewhere else.
+    pub fn with_usage(pool: Pool, usage: UsageStore, clock: Clock, random: Random) -> Self {
         Self(Arc::new(Inner {
             pool,
             clock,
             random,
             logins: Throttle::per_minute(20),
+            usage,
         }))
     }
 
@@ -56,6 +65,11 @@ impl App {
     /// Unguessable bytes.
     pub fn random(&self) -> &Random {
         &self.0.random
+    }
+
+    /// Where usage is kept.
+    pub(crate) fn usage(&self) -> &UsageStore {
+        &self.0.usage
     }
 
     /// How often a client may try to log in.

@@ -14,6 +14,7 @@ use crate::jobs::{self, Listener, Runner};
 use crate::publish::{self, Mounted, Publisher};
 use crate::store::Pool;
 use crate::telemetry::Metrics;
+use crate::usage::{self, Keeper, Retention, UsageStore};
 
 /// Connections for all of this, apart from those that answer requests: these wait for publication
 /// while they hold one of theirs.
@@ -28,6 +29,7 @@ pub struct Background {
     pool: Pool,
     listener: Listener,
     publisher: Publisher,
+    usage: UsageStore,
     metrics: Metrics,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -48,11 +50,18 @@ impl Background {
             requests: requests.clone(),
             listener: Listener::new(pool.config().clone()),
             publisher: Publisher::new(pool.clone(), settings, metrics.clone())?,
+            usage: UsageStore::postgres(pool.clone(), Retention::default()),
             pool,
             metrics,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// With usage somewhere else than in the same database.
+    #[must_use]
+    pub fn with_usage(self, usage: UsageStore) -> Self {
+        Self { usage, ..self }
     }
 
     /// Runs jobs, and has every target brought up to date.
@@ -61,9 +70,15 @@ impl Background {
     /// When the database does not answer.
     pub async fn work(&self, settings: jobs::Settings) -> anyhow::Result<()> {
         self.publisher.reconcile_all().await?;
+        usage::start(&self.pool).await?;
         let runner = self
             .publisher
             .register(Runner::new(self.pool.clone(), settings));
+        let keeper = Keeper {
+            pool: self.pool.clone(),
+            store: self.usage.clone(),
+        };
+        let runner = usage::register(runner, &keeper);
         self.tasks
             .spawn(runner.run(self.listener.subscribe(), self.stop.clone()));
         Ok(())

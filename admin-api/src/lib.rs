@@ -17,8 +17,10 @@ pub mod publish;
 pub mod router;
 pub mod store;
 pub mod telemetry;
+pub mod usage;
 
 pub(crate) mod access;
+mod intake;
 mod outbound;
 
 /// The statements of every `queries.sql`, as `build.rs` read them.

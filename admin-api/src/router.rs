@@ -18,6 +18,7 @@ use crate::telemetry::{self, Metrics};
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(document())
         .merge(api::account::routes())
+        .merge(api::edge_deliveries::routes())
         .merge(api::edge_targets::routes())
         .merge(api::environment_keys::routes())
         .merge(api::environments::routes())
@@ -33,6 +34,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(api::setup::routes())
         .merge(api::system::routes())
         .merge(api::tags::routes())
+        .merge(api::usage::routes())
 }
 
 /// The `OpenAPI` document of every route.

@@ -2,6 +2,7 @@
 //! types, `rules.rs` pure rules, `queries.sql` the statements.
 
 pub(crate) mod account;
+pub(crate) mod edge_deliveries;
 pub(crate) mod edge_targets;
 pub(crate) mod environment_keys;
 pub(crate) mod environments;
@@ -17,3 +18,4 @@ pub(crate) mod sessions;
 pub(crate) mod setup;
 pub(crate) mod system;
 pub(crate) mod tags;
+pub(crate) mod usage;

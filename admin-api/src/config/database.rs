@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::app::Clock;
 use crate::store::private::{Durability, Private};
-use crate::store::{Pool, migrate};
+use crate::store::{Pool, migrate, migrate_usage};
 
 /// Which Postgres to use.
 #[derive(Args, Clone, Debug)]
@@ -60,6 +60,7 @@ impl Database {
         let mut db = pool.get().await.context("cannot connect to Postgres")?;
         let client: &mut tokio_postgres::Client = db.raw();
         migrate(client).await?;
+        migrate_usage(client).await?;
         drop(db);
         Ok(Opened { pool, private })
     }

@@ -116,8 +116,8 @@ async fn save(
     if !difference.delete.is_empty() {
         tx.run(sql::DELETE_TRAITS, [&difference.delete]).await?;
     }
-    for (id, value) in difference.update {
-        let columns = Columns::from(value);
+    for (id, changed) in difference.update {
+        let columns = Columns::from(&changed.value);
         tx.run(
             sql::UPDATE_TRAIT,
             [
@@ -127,6 +127,7 @@ async fn save(
                 &columns.integer_value,
                 &columns.boolean_value,
                 &columns.float_value,
+                &changed.changed_at_micros,
             ],
         )
         .await?;
@@ -145,6 +146,7 @@ async fn save(
                     &columns.integer_value,
                     &columns.boolean_value,
                     &columns.float_value,
+                    &new.changed_at_micros,
                 ],
             )
             .await?;

@@ -15,6 +15,7 @@ mod identities;
 mod traits;
 
 pub use identities::PostgresIdentities;
+pub(crate) use traits::Columns;
 
 /// The mounted edge. It takes no publications over HTTP: the database is where it gets them from.
 pub fn edge(

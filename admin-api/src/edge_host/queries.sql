@@ -26,25 +26,26 @@ on conflict on constraint identity_identifier_key do nothing
 returning id, created_at;
 
 --! traits (identity_id)
-select id, trait_key, value_type, string_value, integer_value, boolean_value, float_value
+select id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at_micros
 from identity_trait
 where identity_id = :identity_id
 order by id;
 
---! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
+--! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at)
 insert into identity_trait
-    (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
+    (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at_micros)
 values
-    (:identity_id, :trait_key, :value_type, :string_value, :integer_value, :boolean_value, :float_value)
+    (:identity_id, :trait_key, :value_type, :string_value, :integer_value, :boolean_value, :float_value, :changed_at)
 returning id;
 
---! update_trait (id, value_type, string_value, integer_value, boolean_value, float_value)
+--! update_trait (id, value_type, string_value, integer_value, boolean_value, float_value, changed_at)
 update identity_trait
 set value_type = :value_type,
     string_value = :string_value,
     integer_value = :integer_value,
     boolean_value = :boolean_value,
-    float_value = :float_value
+    float_value = :float_value,
+    changed_at_micros = :changed_at
 where id = :id;
 
 --! delete_traits (ids)

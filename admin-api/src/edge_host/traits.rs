@@ -14,6 +14,7 @@ row! {
         integer_value: Option<i64>,
         boolean_value: Option<bool>,
         float_value: Option<f64>,
+        changed_at_micros: i64,
     }
 }
 
@@ -30,19 +31,19 @@ impl From<TraitRow> for StoredTrait {
             id: Some(row.id),
             key: row.trait_key,
             value: value.unwrap_or_else(text),
-            changed_at_micros: 0,
+            changed_at_micros: row.changed_at_micros,
         }
     }
 }
 
 /// A value's columns; all but one are null.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Columns<'a> {
-    pub(super) value_type: &'static str,
-    pub(super) string_value: Option<&'a str>,
-    pub(super) integer_value: Option<i64>,
-    pub(super) boolean_value: Option<bool>,
-    pub(super) float_value: Option<f64>,
+pub(crate) struct Columns<'a> {
+    pub(crate) value_type: &'static str,
+    pub(crate) string_value: Option<&'a str>,
+    pub(crate) integer_value: Option<i64>,
+    pub(crate) boolean_value: Option<bool>,
+    pub(crate) float_value: Option<f64>,
 }
 
 impl<'a> From<&'a TraitScalar> for Columns<'a> {
@@ -78,8 +79,8 @@ impl<'a> From<&'a TraitScalar> for Columns<'a> {
 pub(super) struct Difference<'a> {
     /// Ids of traits to delete.
     pub(super) delete: Vec<i64>,
-    /// Traits with another value, by id.
-    pub(super) update: Vec<(i64, &'a TraitScalar)>,
+    /// Traits with another value, or one that was set later, by id.
+    pub(super) update: Vec<(i64, &'a StoredTrait)>,
     /// Places in `after` of traits that have no row yet.
     pub(super) insert: Vec<usize>,
 }
@@ -100,11 +101,15 @@ pub(super) fn difference<'a>(before: &[StoredTrait], after: &'a [StoredTrait]) -
             .find(|old| old.id.is_some() && old.id == new.id)
         {
             None => difference.insert.push(place),
-            Some(old) if old.value == new.value => {}
-            Some(old) => difference.update.extend(old.id.map(|id| (id, &new.value))),
+            Some(old) if same(old, new) => {}
+            Some(old) => difference.update.extend(old.id.map(|id| (id, new))),
         }
     }
     difference
+}
+
+fn same(old: &StoredTrait, new: &StoredTrait) -> bool {
+    old.value == new.value && old.changed_at_micros == new.changed_at_micros
 }
 
 #[cfg(test)]
@@ -132,12 +137,11 @@ mod tests {
             stored(Some(3), "c", 30),
             stored(None, "d", 4),
         ];
-        let value = TraitScalar::Int(30);
         assert_eq!(
             difference(&before, &after),
             Difference {
                 delete: vec![2],
-                update: vec![(3, &value)],
+                update: vec![(3, &after[1])],
                 insert: vec![2]
             }
         );
@@ -169,8 +173,10 @@ mod tests {
                 integer_value: columns.integer_value,
                 boolean_value: columns.boolean_value,
                 float_value: columns.float_value,
+                changed_at_micros: 5,
             };
-            assert_eq!(StoredTrait::from(row).value, value);
+            let stored = StoredTrait::from(row);
+            assert_eq!((stored.value, stored.changed_at_micros), (value, 5));
         }
     }
 }

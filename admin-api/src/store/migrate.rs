@@ -1,4 +1,5 @@
-//! Forward-only migrations under an advisory lock, embedded from `migrations/`.
+//! Forward-only migrations under an advisory lock, embedded from `migrations/`; and from `migrations-usage/` the tables
+//! of usage, which may be in a database of their own.
 
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Client;
@@ -52,34 +53,50 @@ pub enum MigrateError {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn migrate(client: &mut Client) -> Result<usize, MigrateError> {
+    locked(client, "schema_migration", MIGRATIONS).await
+}
+
+/// The same for the tables of usage, in the same database or in another.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn migrate_usage(client: &mut Client) -> Result<usize, MigrateError> {
+    locked(client, "usage_migration", USAGE).await
+}
+
+async fn locked(
+    client: &mut Client,
+    table: &str,
+    migrations: &'static [Migration],
+) -> Result<usize, MigrateError> {
     client
         .execute("select pg_advisory_lock($1)", &[&LOCK])
         .await?;
-    let outcome = apply(client).await;
+    let outcome = apply(client, table, migrations).await;
     client
         .execute("select pg_advisory_unlock($1)", &[&LOCK])
         .await?;
     outcome
 }
 
-async fn apply(client: &mut Client) -> Result<usize, MigrateError> {
+async fn apply(
+    client: &mut Client,
+    table: &str,
+    migrations: &'static [Migration],
+) -> Result<usize, MigrateError> {
     client
-        .batch_execute(
-            "create table if not exists schema_migration (
+        .batch_execute(&format!(
+            "create table if not exists {table} (
                 version     integer     primary key,
                 name        text        not null,
                 sha256      bytea       not null,
                 applied_at  timestamptz not null default now()
-            )",
-        )
+            )"
+        ))
         .await?;
-    let applied = client
-        .query(
-            "select version, sha256 from schema_migration order by version",
-            &[],
-        )
-        .await?;
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let select = format!("select version, sha256 from {table} order by version");
+    let applied = client.query(&select, &[]).await?;
+    let known = migrations.last().map_or(0, |migration| migration.version);
     if let Some(found) = applied
         .last()
         .map(|row| row.get::<_, i32>(0))
@@ -87,14 +104,14 @@ async fn apply(client: &mut Client) -> Result<usize, MigrateError> {
     {
         return Err(MigrateError::Newer { found, known });
     }
-    for (row, migration) in applied.iter().zip(MIGRATIONS) {
+    for (row, migration) in applied.iter().zip(migrations) {
         if row.get::<_, Vec<u8>>(1) != digest(migration) {
             return Err(MigrateError::Edited {
                 version: migration.version,
             });
         }
     }
-    let todo = &MIGRATIONS[applied.len().min(MIGRATIONS.len())..];
+    let todo = &migrations[applied.len().min(migrations.len())..];
     for migration in todo {
         let wrap = |source| MigrateError::File {
             version: migration.version,
@@ -112,7 +129,7 @@ async fn apply(client: &mut Client) -> Result<usize, MigrateError> {
             .map_err(wrap)?;
         transaction
             .execute(
-                "insert into schema_migration (version, name, sha256) values ($1, $2, $3)",
+                &format!("insert into {table} (version, name, sha256) values ($1, $2, $3)"),
                 &[&migration.version, &migration.name, &digest(migration)],
             )
             .await

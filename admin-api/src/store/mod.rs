@@ -8,7 +8,7 @@ mod row;
 mod statement;
 mod tx;
 
-pub use migrate::{MigrateError, migrate};
+pub use migrate::{MigrateError, migrate, migrate_usage};
 pub use pool::{Db, Pool};
 pub(crate) use row::{FromRow, row};
 pub(crate) use statement::{Queries, Sql};

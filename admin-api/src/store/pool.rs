@@ -73,6 +73,11 @@ impl Pool {
         &self.config
     }
 
+    /// What time it is for whatever is written through this pool.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Where changes made through this pool find the process's own edge.
     pub(crate) fn mounted(&self) -> &MountedSlot {
         &self.mounted

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 use yardarm::app::{App, Clock, Random};
 use yardarm::store::private::{Durability, Private};
-use yardarm::store::{Pool, migrate};
+use yardarm::store::{Pool, migrate, migrate_usage};
 
 /// When every test begins.
 pub(crate) const START: &str = "2026-01-02T03:04:05.678901Z";
@@ -53,6 +53,7 @@ async fn cluster() -> &'static Cluster {
             admin(&cluster, &format!("create database {template}")).await;
             let mut client = connect(&(cluster.url)(&template)).await;
             migrate(&mut client).await.unwrap();
+            migrate_usage(&mut client).await.unwrap();
             cluster
         })
         .await

@@ -50,7 +50,7 @@ select count(*) from identity_trait where identity_id = :identity_id;
 --! get_trait (identity_id, id)
 select * from identity_trait where identity_id = :identity_id and id = :id;
 
---! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, now)
+--! insert_trait (identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, now, changed_at)
 insert into identity_trait (
     identity_id,
     trait_key,
@@ -59,7 +59,8 @@ insert into identity_trait (
     integer_value,
     boolean_value,
     float_value,
-    created_at
+    created_at,
+    changed_at_micros
 )
 values (
     :identity_id,
@@ -69,11 +70,13 @@ values (
     :integer_value,
     :boolean_value,
     :float_value,
-    :now
+    :now,
+    :changed_at
 )
 returning *;
 
---! update_trait (id, trait_key, value_type, string_value, integer_value, boolean_value, float_value)
+-- A change counts as later than the one before, whatever the clock says.
+--! update_trait (id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at)
 update identity_trait
 set
     trait_key = :trait_key,
@@ -81,7 +84,8 @@ set
     string_value = :string_value,
     integer_value = :integer_value,
     boolean_value = :boolean_value,
-    float_value = :float_value
+    float_value = :float_value,
+    changed_at_micros = greatest(:changed_at, changed_at_micros + 1)
 where id = :id;
 
 --! delete_trait (id)

@@ -90,6 +90,7 @@ async fn create(
                 &new.boolean_value,
                 &new.float_value,
                 &new.created_at,
+                &tx.now().timestamp_micros(),
             ],
         )
         .await?;
@@ -167,6 +168,7 @@ async fn change(
             &found.integer_value,
             &found.boolean_value,
             &found.float_value,
+            &tx.now().timestamp_micros(),
         ],
     )
     .await?;

@@ -12,6 +12,7 @@ use crate::access::{
     Role, Standing,
 };
 use crate::api::projects::{Project, ProjectOut};
+use crate::api::usage::total;
 use crate::app::App;
 use crate::http::{Actor, ApiError, Body, Created, Mode, NoContent, Page, PageRequest, Reply};
 use crate::sql::api::organisations as sql;
@@ -240,12 +241,16 @@ async fn projects(
     Ok(Reply(projects.into_iter().map(Into::into).collect()))
 }
 
-/// Requests in the current period. Edges will report them; until then there are none to tell.
+/// How many requests there were in 30 days.
 #[utoipa::path(get, path = "/api/v1/organisations/{organisation_pk}/usage/",
     operation_id = "organisations_usage_retrieve", tag = "Organisations",
     params(("organisation_pk" = i64, Path)), responses((status = 200)), security(("token" = [])))]
-async fn usage(_organisation: In<Organisation, Admin>) -> Reply<Value> {
-    Reply(json!({"events": 0}))
+async fn usage(
+    State(app): State<App>,
+    organisation: In<Organisation, Admin>,
+) -> Result<Reply<Value>, ApiError> {
+    let events = total(&app, &organisation.it).await?;
+    Ok(Reply(json!({"events": events})))
 }
 
 async fn save(tx: &Write<'_>, organisation: &Organisation) -> Result<(), ApiError> {

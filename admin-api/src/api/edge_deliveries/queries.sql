@@ -1,0 +1,2 @@
+--! signers ()
+select id, secret from edge_target where enabled order by id;
