@@ -2,12 +2,13 @@
 
 use std::io::{IsTerminal as _, stderr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
-use yardarm_edge::{StreamSettings, streams_within};
+use yardarm_edge::{CountedUsage, DeliverySettings, StreamSettings, streams_within};
 
 use self::edge_proxy::{EdgeProxy, Level};
 use self::upstream::UpstreamFlags;
@@ -58,12 +59,35 @@ pub(crate) struct Config {
           value_parser = clap::value_parser!(u16).range(1..=300))]
     heartbeat_seconds: u16,
 
+    /// URL of the Yardarm that publishes here, to send it identities that change here and usage, signed with the
+    /// publishing secret. Without it both stay here.
+    #[arg(long, env = "YARDARM_CONTROL_PLANE_URL")]
+    control_plane_url: Option<String>,
+
+    /// Seconds for which identities and usage are gathered before they are sent.
+    #[arg(long, env = "YARDARM_DELIVERY_SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u16).range(1..=3600))]
+    delivery_seconds: u16,
+
+    /// Whether requests and evaluations are counted.
+    #[arg(long, env = "YARDARM_USAGE", value_enum, default_value_t = Switch::On)]
+    usage: Switch,
+
     #[command(flatten)]
     upstream: UpstreamFlags,
 
     #[command(flatten)]
     log: Log,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Bytes of counts kept in memory; with usual labels some 40,000 rows.
+const USAGE_MEMORY: usize = 16 << 20;
 
 const SECRET_HELP: &str = "\
 The secret that signs publications is read from the environment variable YARDARM_PUBLISHING_SECRET, so \
@@ -143,6 +167,35 @@ impl Config {
             most: streams_within(self.streams, open_files),
             heartbeat: Duration::from_secs(self.heartbeat_seconds.into()),
         }
+    }
+
+    /// Where deliveries go, with the secret that signs them; nothing without a control plane.
+    pub(crate) fn deliveries(
+        &self,
+        secret: Option<&[u8]>,
+    ) -> anyhow::Result<Option<DeliverySettings>> {
+        let Some(url) = self
+            .control_plane_url
+            .as_ref()
+            .filter(|url| !url.is_empty())
+        else {
+            return Ok(None);
+        };
+        let Some(secret) = secret else {
+            bail!(
+                "a control plane (YARDARM_CONTROL_PLANE_URL) takes nothing without the publishing secret ({SECRET})"
+            );
+        };
+        Ok(Some(DeliverySettings {
+            control_plane: url.clone(),
+            secret: secret.to_vec(),
+            every: Duration::from_secs(self.delivery_seconds.into()),
+        }))
+    }
+
+    /// The counter of requests and evaluations, where they are to be counted.
+    pub(crate) fn usage(&self) -> Option<Arc<CountedUsage>> {
+        (self.usage == Switch::On).then(|| Arc::new(CountedUsage::new(USAGE_MEMORY)))
     }
 
     pub(crate) fn identity_memory_bytes(&self) -> u64 {

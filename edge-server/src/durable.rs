@@ -109,7 +109,8 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_data()
 }
 
-fn flush_directory(path: &Path) -> io::Result<()> {
+/// Makes what was entered into a directory, or renamed within it, survive a power cut.
+pub(crate) fn flush_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

@@ -10,13 +10,16 @@
 //! parallel. Whoever has thousands of new identities a second mounts the edge in the control plane
 //! and keeps them in Postgres.
 //!
+//! Where changes go home to a control plane, each is first written to a journal, with one flush more that changes
+//! made at the same time share ([`crate::Deliveries`]).
+//!
 //! What was used lately stays in memory. That copy is never stale, since the directory belongs to
 //! this process alone ([`DataDirectory`]) and it is filled and replaced only under the identity's lock.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -26,6 +29,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use yardarm_core::edge::{ChangeError, IdentityRecord, TraitChange, TraitScalar, Unavailable};
 use yardarm_core::time::Timestamp;
 
+use crate::deliveries::Journal;
 use crate::durable::{self, DataDirectory};
 use crate::identities::Identities;
 
@@ -46,6 +50,8 @@ struct Shared {
     directory: PathBuf,
     locks: Vec<Arc<Mutex<()>>>,
     recent: Cache<Name, Remembered, RecordSize>,
+    /// Where changes are written down for the control plane, if there is one.
+    journal: OnceLock<Arc<Journal>>,
     _owner: Arc<DataDirectory>,
 }
 
@@ -88,9 +94,15 @@ impl IdentityFiles {
                 directory,
                 locks: (0..LOCKS).map(|_| Arc::default()).collect(),
                 recent: Cache::with_weighter(records.min(1 << 20), memory, RecordSize),
+                journal: OnceLock::new(),
                 _owner: Arc::clone(owner),
             }),
         })
+    }
+
+    /// From now on writes every change down in `journal` before it is made. To be told once.
+    pub(crate) fn tell(&self, journal: Arc<Journal>) {
+        let _first = self.shared.journal.set(journal);
     }
 
     async fn lock(&self, address: &Address) -> OwnedMutexGuard<()> {
@@ -190,7 +202,14 @@ impl Shared {
         if let Err(error) = record.apply(change, now) {
             return Ok(Err(error));
         }
-        if held.is_none_or(|held| *held != record) {
+        if held.as_deref() != Some(&record) {
+            let journal = self.journal.get().map(|journal| journal.begin());
+            let whose = (&*name.environment_key, &*name.identifier);
+            if let Some(journal) = &journal
+                && let Some(news) = record.news(held.as_deref(), change, now, whose)
+            {
+                journal.append(&news)?;
+            }
             self.save(name, address, &record)?;
         }
         Ok(Ok(record))

@@ -17,6 +17,7 @@
 //! - [`Edge`]: answers requests; [`router`] is its axum form for mounting, [`serve`] the socket loop.
 //! - [`Streams`]: who listens to an environment is told of each version that is installed.
 //! - [`Upstream`]: pulls environments from an existing Flagsmith, where there is no control plane.
+//! - [`Deliveries`]: bring identities that changed, and usage, home to the control plane.
 //! - [`Usage`]: is told of every request that counts and of what SDKs report; [`CountedUsage`] adds up.
 //!
 //! A data directory looks like this, and belongs to one process at a time:
@@ -26,6 +27,8 @@
 //! upstream.json
 //! environments/<sha256 of the environment key>.package
 //! identities/<sha256 of the environment key>/<2 digits>/<sha256 of the identifier>.json
+//! deliveries/changes/<number>.log      changes of identities, not packed yet
+//! deliveries/outbox/<number>-<kind>.json  deliveries, not confirmed yet
 //! ```
 //!
 //! A full disk or a failing one makes the request that had to write answer 503; what was held keeps
@@ -33,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod deliveries;
 mod durable;
 mod host;
 mod identities;
@@ -50,6 +54,7 @@ mod streams;
 mod upstream;
 mod usage;
 
+pub use deliveries::{Deliveries, DeliveriesError, DeliverySettings, Journal};
 pub use durable::{DataDirectory, DataDirectoryError};
 pub use host::NativeHost;
 pub use identities::Identities;

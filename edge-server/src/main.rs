@@ -10,9 +10,10 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use yardarm_edge::{
-    Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, Upstream,
-    raise_open_files,
+    Client, DataDirectory, Deliveries, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore,
+    Upstream, Usage, raise_open_files,
 };
 
 use crate::config::{Config, UpstreamConfig};
@@ -61,6 +62,15 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
         environments = snapshots.len(),
         "serving",
     );
+    let (usage, deliveries) = match config.deliveries(secret.as_deref())? {
+        None => (None, None),
+        Some(settings) => {
+            let usage = config.usage();
+            let deliveries = Deliveries::open(&directory, &settings, usage.clone())?;
+            deliveries.follow(&identities).await?;
+            (usage, Some(deliveries))
+        }
+    };
     let mut host = NativeHost::new(snapshots.clone(), identities, secret);
     let upstream = match upstream {
         None => None,
@@ -78,8 +88,9 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
             Some(upstream)
         }
     };
+    let usage = usage.map_or_else(|| Arc::new(NoUsage) as _, |usage| usage as Arc<dyn Usage>);
     let streams = config.streams(raise_open_files());
-    let edge = Edge::with_streams(host, Arc::new(NoUsage), streams);
+    let edge = Edge::with_streams(host, usage, streams);
     let streams = edge.streams().clone();
     let answer = move |request| {
         let edge = edge.clone();
@@ -89,9 +100,20 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
         stop.await;
         streams.close();
     };
+    let (served, all_served) = oneshot::channel::<()>();
+    let delivering = deliveries.map(|deliveries| {
+        tokio::spawn(deliveries.run(async {
+            // Whether told or dropped, nobody is served any more.
+            let _ = all_served.await;
+        }))
+    });
     yardarm_edge::serve(listener, answer, stop).await;
     if let Some(upstream) = upstream {
         upstream.remember();
+    }
+    drop(served);
+    if let Some(delivering) = delivering {
+        delivering.await.context("deliveries ended badly")?;
     }
     tracing::info!("stopped");
     Ok(())

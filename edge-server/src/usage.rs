@@ -63,6 +63,11 @@ impl CountedUsage {
         all.take()
     }
 
+    /// Takes back counts that could not be passed on.
+    pub fn put_back(&self, counts: Counts) {
+        self.with(|tally| tally.absorb(counts));
+    }
+
     fn with<T>(&self, count: impl FnOnce(&mut Tally<RandomState>) -> T) -> T {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {

@@ -39,6 +39,34 @@ pub struct Delivery {
     pub dropped: u64,
 }
 
+impl Delivery {
+    /// Both halves of one that is too large, each without an id; nothing where it is a single row.
+    pub fn halves(mut self) -> Option<(Self, Self)> {
+        let rows = self.identities.len() + self.requests.len() + self.evaluations.len();
+        if rows < 2 {
+            return None;
+        }
+        let mut keep = rows / 2;
+        let second = Self {
+            id: String::new(),
+            edge: self.edge.clone(),
+            identities: rest(&mut self.identities, &mut keep),
+            requests: rest(&mut self.requests, &mut keep),
+            evaluations: rest(&mut self.evaluations, &mut keep),
+            dropped: 0,
+        };
+        self.id.clear();
+        Some((self, second))
+    }
+}
+
+/// Leaves up to `keep` rows where they are and gives the others.
+fn rest<T>(rows: &mut Vec<T>, keep: &mut usize) -> Vec<T> {
+    let kept = rows.len().min(*keep);
+    *keep -= kept;
+    rows.split_off(kept)
+}
+
 /// An identity that is new or has changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IdentityChange {

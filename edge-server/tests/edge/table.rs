@@ -11,6 +11,7 @@ async fn answers_the_table_and_passes_the_checks() {
     let edge = Running::start(directory.path()).await;
     let options = Options {
         parallel_traits: true,
+        home: None,
     };
     let report = run(&edge.target, options).await.unwrap();
     assert!(

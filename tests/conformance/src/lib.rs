@@ -1,12 +1,15 @@
 //! Checks a running host over HTTP, whichever it is: native, Worker or Spin.
 //!
+//! [`returns`] is about what comes home to a control plane ([`home`] stands in for one);
 //! [`checks`] are about publication and parallel writes, [`events`] about event streams; the request-to-reply table is core's
 //! (`core/tests/conformance/*.json`), the same that core runs against its in-memory host.
 
 pub mod checks;
 pub mod environment;
 pub mod events;
+pub mod home;
 mod report;
+pub mod returns;
 pub mod table;
 mod target;
 
@@ -14,8 +17,10 @@ pub use report::Report;
 pub use target::{Target, publication_path, sha256_hex, unix_seconds};
 
 /// Which checks to run besides the table.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// The control plane that the server sends its deliveries to.
+    pub home: Option<home::Home>,
     /// Whether to change one identity from 200 requests at once.
     pub parallel_traits: bool,
 }
@@ -44,6 +49,12 @@ pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
     report.add("tells of changes", events::tells_of_changes(target).await);
     if options.parallel_traits {
         report.add("loses no trait", checks::loses_no_trait(target).await);
+    }
+    if let Some(home) = &options.home {
+        let all = returns::brings_all_home(target, home).await;
+        report.add("brings all home", all);
+        let echo = returns::sends_no_echo(target, home).await;
+        report.add("sends no echo", echo);
     }
     Ok(report)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use yardarm_conformance::home::Home;
 use yardarm_conformance::{Options, Target, unix_seconds};
 use yardarm_core::snapshot::document::Document;
 use yardarm_core::snapshot::{Publication, ServerKey, compile};
@@ -44,6 +45,9 @@ struct Check {
     /// Also change one identity from 200 requests at once and see that nothing is lost.
     #[arg(long)]
     parallel_traits: bool,
+    /// Stand in for the control plane on this port of 127.0.0.1, and see that the server's deliveries arrive there.
+    #[arg(long)]
+    home_port: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -90,8 +94,13 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 impl Check {
     async fn run(self) -> anyhow::Result<ExitCode> {
+        let home = match self.home_port {
+            Some(port) => Some(Home::listen(port, &self.secret).await?),
+            None => None,
+        };
         let options = Options {
             parallel_traits: self.parallel_traits,
+            home,
         };
         let report =
             yardarm_conformance::run(&Target::new(&self.url, &self.secret)?, options).await?;

@@ -76,6 +76,11 @@ impl Target {
         Ok(self.client.request(request).await?)
     }
 
+    /// Its host as requests name it.
+    pub fn host(&self) -> &str {
+        self.authority.as_str()
+    }
+
     /// The secret it takes publications with.
     pub fn secret(&self) -> &[u8] {
         &self.secret

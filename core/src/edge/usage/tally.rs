@@ -163,6 +163,16 @@ impl Counts {
     }
 }
 
+impl From<Delivery> for Counts {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            requests: delivery.requests,
+            evaluations: delivery.evaluations,
+            dropped: delivery.dropped,
+        }
+    }
+}
+
 /// Takes up to `most` from the end.
 fn last<T>(rows: &mut Vec<T>, most: usize) -> Vec<T> {
     rows.split_off(rows.len().saturating_sub(most))
