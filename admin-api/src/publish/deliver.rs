@@ -152,7 +152,8 @@ async fn send(publisher: &Publisher, target: &TargetRow, wanted: &Wanted) -> any
     let version = i64::try_from(version).unwrap_or(i64::MAX);
     {
         let db = publisher.pool().get().await?;
-        targets::confirm(&*db, target.id, &wanted.api_key, version, now).await?;
+        let changed_at = wanted.updated_at;
+        targets::confirm(&*db, target.id, &wanted.api_key, version, changed_at, now).await?;
     }
     // What changed before the target was known says nothing about how fast we are.
     if wanted.updated_at >= target.created_at {

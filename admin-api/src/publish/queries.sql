@@ -143,13 +143,15 @@ where (delivery.version is null or delivery.version < publication.version)
 order by publication.version desc
 limit :at_most;
 
---! confirm_delivery (target_id, api_key, version, now)
-insert into edge_delivery (target_id, api_key, version, confirmed_at)
-select id, :api_key, :version, :now
+-- A change from before the target was known says nothing about how long changes take.
+--! confirm_delivery (target_id, api_key, version, changed_at, now)
+insert into edge_delivery (target_id, api_key, version, changed_at, confirmed_at)
+select id, :api_key, :version, case when :changed_at >= created_at then :changed_at end, :now
 from edge_target
 where id = :target_id
 on conflict (target_id, api_key) do update
 set version = greatest(edge_delivery.version, excluded.version),
+    changed_at = excluded.changed_at,
     confirmed_at = excluded.confirmed_at;
 
 -- What the edge told that it holds is as good as confirmed…
@@ -160,6 +162,7 @@ from unnest(:api_keys::text[], :versions::bigint[]) as held (api_key, version)
 join publication on publication.api_key = held.api_key
 on conflict (target_id, api_key) do update
 set version = excluded.version,
+    changed_at = null,
     confirmed_at = excluded.confirmed_at
 where edge_delivery.version < excluded.version;
 

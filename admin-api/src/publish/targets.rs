@@ -66,16 +66,20 @@ pub(super) async fn lacking(
     db.all(sql::LACKING, [&target, &except, &at_most]).await
 }
 
-/// Records that the target holds a version, or a newer one.
+/// Records that the target holds a version, or a newer one, that was changed at some moment.
 pub(super) async fn confirm(
     db: &impl GenericClient,
     target: i64,
     api_key: &str,
     version: i64,
+    changed_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    db.run(sql::CONFIRM_DELIVERY, [&target, &api_key, &version, &now])
-        .await?;
+    db.run(
+        sql::CONFIRM_DELIVERY,
+        [&target, &api_key, &version, &changed_at, &now],
+    )
+    .await?;
     Ok(())
 }
 

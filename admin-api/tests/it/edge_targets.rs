@@ -39,6 +39,7 @@ async fn a_target_from_cradle_to_grave() {
             "environments": {"total": 0, "confirmed": 0},
             "version": {"wanted": 0, "held": 0},
             "lag": {"environments": 0, "versions": 0, "seconds": 0.0},
+            "last_confirmation": null,
             "last_error": null, "last_error_at": null, "last_success_at": null,
         })
     );
@@ -173,6 +174,14 @@ async fn a_target_shows_how_far_it_is_and_what_is_wrong() {
     })
     .await;
     assert_eq!(edge.flags("one").await, Ok(Vec::new()));
+    assert_eq!(state["last_confirmation"], Value::Null, "older than it");
+    world.feature("new").await;
+    let state = until(&id, "told how long a change took", &|state| {
+        state["last_confirmation"].is_object()
+    })
+    .await;
+    let took = state["last_confirmation"]["seconds"].as_f64().unwrap();
+    assert!((0.0..20.0).contains(&took), "{took}");
 
     // Disabled, it is left alone; enabled again, it gets what it lacks.
     root.patch(&format!("{TARGETS}{id}/"), json!({"enabled": false}))
@@ -180,7 +189,8 @@ async fn a_target_shows_how_far_it_is_and_what_is_wrong() {
         .expect(200);
     world.delete("one").await;
     sleep(Duration::from_millis(300)).await;
-    assert_eq!(edge.flags("one").await, Ok(Vec::new()));
+    let new = ("new".to_owned(), false, Value::Null);
+    assert_eq!(edge.flags("one").await, Ok(vec![new]));
     root.patch(&format!("{TARGETS}{id}/"), json!({"enabled": true}))
         .await
         .expect(200);

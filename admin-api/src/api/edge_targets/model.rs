@@ -25,6 +25,8 @@ row! {
         version_wanted: i64,
         version_held: i64,
         lag_seconds: f64,
+        last_confirmed_at: Option<DateTime<Utc>>,
+        last_confirmed_after: Option<f64>,
     }
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct TargetOut {
     environments: EnvironmentsOut,
     version: VersionOut,
     lag: LagOut,
+    /// The change that it confirmed last; null until there is one.
+    last_confirmation: Option<ConfirmationOut>,
     /// Why the last attempt failed; null while all is well.
     last_error: Option<String>,
     last_error_at: Option<ApiTime>,
@@ -84,6 +88,14 @@ pub(crate) struct LagOut {
     seconds: f64,
 }
 
+/// How long a change took from its commit until the target confirmed that it serves it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EdgeTargetConfirmation)]
+pub(crate) struct ConfirmationOut {
+    at: ApiTime,
+    seconds: f64,
+}
+
 impl From<TargetState> for TargetOut {
     fn from(state: TargetState) -> Self {
         let TargetState {
@@ -101,7 +113,10 @@ impl From<TargetState> for TargetOut {
             version_wanted,
             version_held,
             lag_seconds,
+            last_confirmed_at,
+            last_confirmed_after,
         } = state;
+        let last_confirmation = last_confirmed_at.zip(last_confirmed_after);
         Self {
             id,
             name,
@@ -121,6 +136,10 @@ impl From<TargetState> for TargetOut {
                 versions: version_wanted - version_held,
                 seconds: lag_seconds,
             },
+            last_confirmation: last_confirmation.map(|(at, seconds)| ConfirmationOut {
+                at: at.into(),
+                seconds,
+            }),
             last_error,
             last_error_at: last_error_at.map(Into::into),
             last_success_at: last_success_at.map(Into::into),

@@ -1,5 +1,5 @@
 -- What each target should hold and has confirmed. Held is the version up to which it has confirmed
--- everything.
+-- everything. Last is the last confirmation of a change.
 --! states (id, now)
 select
     target.id,
@@ -25,14 +25,24 @@ select
         greatest(extract(epoch from :now - min(publication.updated_at)
             filter (where delivery.version is null or delivery.version < publication.version)), 0),
         0
-    )::double precision as lag_seconds
+    )::double precision as lag_seconds,
+    last.confirmed_at as last_confirmed_at,
+    last.seconds as last_confirmed_after
 from edge_target as target
+left join lateral (
+    select confirmed_at, extract(epoch from confirmed_at - changed_at)::double precision as seconds
+    from edge_delivery
+    where target_id = target.id
+      and changed_at is not null
+    order by confirmed_at desc
+    limit 1
+) as last on true
 left join publication on true
 left join edge_delivery as delivery
     on delivery.target_id = target.id
    and delivery.api_key = publication.api_key
 where (:id::bigint is null or target.id = :id)
-group by target.id
+group by target.id, last.confirmed_at, last.seconds
 order by target.id;
 
 --! insert (name, url, secret, enabled, now)
