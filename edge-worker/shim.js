@@ -70,3 +70,4 @@ const durable = (name) =>
 
 export const Environments = durable("Environments");
 export const Identity = durable("Identity");
+export const Streams = durable("Streams");

@@ -1,6 +1,7 @@
 //! The Worker's variables and secrets, read and checked once per isolate.
 
 use std::cell::OnceCell;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use worker::{Env, console_error};
@@ -11,6 +12,13 @@ use crate::shelf::Ages;
 const REVALIDATE_SECONDS: i64 = 2;
 /// How old a copy may be before a request waits for that look: `MAX_STALE_SECONDS`.
 const MAX_STALE_SECONDS: i64 = 30;
+
+/// How many objects share the streams of an environment: `STREAM_SHARDS`.
+const STREAM_SHARDS: i64 = 1;
+/// How many streams one object holds: `STREAMS_PER_SHARD`.
+const STREAMS_PER_SHARD: i64 = 5_000;
+/// How long a stream is silent at most: `HEARTBEAT_SECONDS`.
+const HEARTBEAT_SECONDS: i64 = 25;
 
 thread_local! {
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
@@ -23,6 +31,19 @@ pub(crate) struct Config {
     pub(crate) publishing_secret: Option<Vec<u8>>,
     /// When copies in memory are looked at again.
     pub(crate) ages: Ages,
+    /// How event streams are kept.
+    pub(crate) streams: Streams,
+}
+
+/// How event streams are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streams {
+    /// How many objects share those of an environment, at least 1.
+    pub(crate) shards: u8,
+    /// How many of them one object holds.
+    pub(crate) per_shard: u32,
+    /// How long one is silent before a comment is sent, in milliseconds.
+    pub(crate) heartbeat: u32,
 }
 
 impl Config {
@@ -46,38 +67,55 @@ impl Config {
                 revalidate,
                 max_stale: seconds(env, "MAX_STALE_SECONDS", MAX_STALE_SECONDS).max(revalidate),
             },
+            streams: Streams {
+                shards: number(env, "STREAM_SHARDS", 1..=100, STREAM_SHARDS),
+                per_shard: number(env, "STREAMS_PER_SHARD", 1..=100_000, STREAMS_PER_SHARD),
+                heartbeat: number::<u32>(env, "HEARTBEAT_SECONDS", 1..=300, HEARTBEAT_SECONDS)
+                    * 1_000,
+            },
         }
     }
 }
 
 /// A variable in whole seconds, as milliseconds.
 fn seconds(env: &Env, name: &str, default: i64) -> i64 {
-    let Ok(value) = env.var(name) else {
-        return default * 1_000;
-    };
-    let value = value.to_string();
-    parse_seconds(&value).unwrap_or_else(|| {
-        console_error!("{name} is {value:?}; it takes 0 to 3600 whole seconds. Using {default}.");
-        default * 1_000
-    })
+    number::<i64>(env, name, 0..=3_600, default) * 1_000
 }
 
-fn parse_seconds(value: &str) -> Option<i64> {
-    let seconds: i64 = value.trim().parse().ok()?;
-    (0..=3_600).contains(&seconds).then_some(seconds * 1_000)
+/// A variable that is a whole number of a type that `range` and `default` are within.
+fn number<N: TryFrom<i64> + Default>(
+    env: &Env,
+    name: &str,
+    range: RangeInclusive<i64>,
+    default: i64,
+) -> N {
+    let number = env.var(name).map_or(default, |value| {
+        let value = value.to_string();
+        parse(&value, &range).unwrap_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            console_error!("{name} is {value:?}; it takes {least} to {most}. Using {default}.");
+            default
+        })
+    });
+    N::try_from(number).unwrap_or_default()
+}
+
+fn parse(value: &str, range: &RangeInclusive<i64>) -> Option<i64> {
+    let number = value.trim().parse().ok()?;
+    range.contains(&number).then_some(number)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_seconds;
+    use super::parse;
 
     #[test]
-    fn seconds_are_whole_and_bounded() {
-        assert_eq!(parse_seconds("1"), Some(1_000));
-        assert_eq!(parse_seconds(" 0 "), Some(0));
-        assert_eq!(parse_seconds("3600"), Some(3_600_000));
+    fn numbers_are_whole_and_bounded() {
+        assert_eq!(parse("1", &(0..=3_600)), Some(1));
+        assert_eq!(parse(" 0 ", &(0..=3_600)), Some(0));
+        assert_eq!(parse("3600", &(0..=3_600)), Some(3_600));
         for odd in ["", "-1", "1.5", "3601", "5s"] {
-            assert_eq!(parse_seconds(odd), None, "{odd:?}");
+            assert_eq!(parse(odd, &(0..=3_600)), None, "{odd:?}");
         }
     }
 }

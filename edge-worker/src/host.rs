@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use worker::{Context, Env, console_error, js_sys};
+use http::Response;
+use worker::{Context, Env, console_error, js_sys, web_sys};
+use yardarm_core::edge::stream::Subscription;
 use yardarm_core::edge::{
     ChangeError, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
 };
@@ -16,6 +18,7 @@ use crate::environments::Environments;
 use crate::identities::Identities;
 use crate::shelf::Part;
 use crate::snapshots::Snapshots;
+use crate::streams;
 
 #[wasm_bindgen::prelude::wasm_bindgen]
 extern "C" {
@@ -43,6 +46,22 @@ impl WorkerHost {
             env,
             context,
         }
+    }
+
+    /// The stream that the core has said to open, under the head it has written; `None` where that
+    /// cannot be.
+    pub(crate) async fn stream(
+        &self,
+        head: &Response<Bytes>,
+        subscription: &Subscription,
+    ) -> Option<web_sys::Response> {
+        let [chance, ..] = self.random();
+        let shard = chance % self.config.streams.shards;
+        let opened = streams::open(&self.env, head, subscription, shard).await;
+        opened.unwrap_or_else(|error| {
+            console_error!("{error}");
+            None
+        })
     }
 
     /// The snapshot this request was answered from.
@@ -73,6 +92,10 @@ impl Host for WorkerHost {
 
     fn name(&self) -> &'static str {
         "worker"
+    }
+
+    fn has_streams(&self) -> bool {
+        true
     }
 
     fn publishing_secret(&self) -> Option<Vec<u8>> {
@@ -138,6 +161,6 @@ fn reported<T>(answer: Result<T, Unavailable>) -> Result<T, Unavailable> {
     clippy::cast_possible_truncation,
     reason = "JavaScript counts whole milliseconds in a float; they fit for 285,000 years"
 )]
-fn now_millis() -> i64 {
+pub(crate) fn now_millis() -> i64 {
     js_sys::Date::now() as i64
 }

@@ -4,7 +4,8 @@
 //! the few values the core reads ([`wire`]), lends the core its ports ([`host`]) and hands the reply
 //! back. Behind the ports: snapshots in isolate memory ([`shelf`]) over KV ([`store`]), kept fresh by
 //! the object that files publications ([`objects::environments`]), and one object per identity that
-//! applies trait changes in order ([`objects::identity`]).
+//! applies trait changes in order ([`objects::identity`]). Event streams are held open by objects of
+//! their own ([`objects::streams`]).
 //!
 //! Nothing here may panic: a panic ends every request in flight on its isolate. Nothing in flight is
 //! shared between requests, since a promise belongs to the request that made it; only finished
@@ -19,11 +20,13 @@ mod shelf;
 mod snapshots;
 mod spare;
 mod store;
+mod streams;
 mod usage;
 mod wire;
 
-use worker::{Context, Env, event, web_sys};
+use worker::{Context, Delay, Env, event, web_sys};
 use yardarm_core::edge;
+use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 
 /// Answers one request.
 #[event(fetch)]
@@ -38,5 +41,15 @@ async fn fetch(
     let host = host::WorkerHost::new(env, context);
     let outcome = edge::handle(&host, request).await;
     usage::record(&outcome.effects);
-    wire::write(&outcome.reply, host.served().as_ref())
+    let mut reply = outcome.reply;
+    if let Some(streaming) = outcome.stream {
+        if let Streaming::Open(subscription) = streaming {
+            if let Some(events) = host.stream(&reply, &subscription).await {
+                return Ok(events);
+            }
+            reply = refuse(reply);
+        }
+        Delay::from(REFUSAL_DELAY).await;
+    }
+    wire::write(&reply, host.served().as_ref())
 }

@@ -126,6 +126,11 @@ impl Shelf {
         self.make_room(environment);
     }
 
+    /// The version held of an environment, 0 where there is none; `None` if nothing is known of it.
+    pub(crate) fn version(&self, environment: &str) -> Option<u64> {
+        self.copies.get(environment).map(Copy::version)
+    }
+
     /// A part of this very version, if it has been fetched before.
     pub(crate) fn part(&self, snapshot: &Snapshot, part: Part) -> Option<Bytes> {
         let copy = self.copies.get(snapshot.environment_key())?;

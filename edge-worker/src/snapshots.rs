@@ -19,12 +19,17 @@ use yardarm_core::snapshot::{Package, Snapshot};
 
 use crate::config::Config;
 use crate::environments::{Announcement, Environments, Verdict};
+use crate::host::now_millis;
 use crate::shelf::{Age, Part, Shelf};
 use crate::spare;
 use crate::store::{Key, Store};
 
 /// How long a request waits for news of a copy that is too old before it takes that copy.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a version that is to come is looked for before it is left to later requests, and the pause
+/// in between: as long as [`PATIENCE`] altogether.
+const CATCH_UP_LOOKS: u32 = 40;
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(25);
 /// Connections that one request may have open at a time; the platform's bound is six.
 const PARALLEL_WRITES: usize = 6;
 
@@ -226,6 +231,27 @@ impl Snapshots<'_> {
     }
 }
 
+/// Sees to it that this isolate holds a version that it has been told of, or a newer one, but not for
+/// long. One request reads it; the others wait until it is there, as they cannot share what it does.
+pub(crate) async fn catch_up(env: &Env, environment: &str, version: u64) {
+    let is_behind = || {
+        SHELF.with_borrow(|shelf| {
+            shelf
+                .version(environment)
+                .is_some_and(|held| held < version)
+        })
+    };
+    for _ in 0..CATCH_UP_LOOKS {
+        if !is_behind() {
+            return;
+        }
+        look(env, now_millis(), false).await;
+        if is_behind() {
+            Delay::from(CATCH_UP_PAUSE).await;
+        }
+    }
+}
+
 /// Asks which environments held here have a newer version, and takes those in. Leaves it to another
 /// request that is looking already, unless this one `waits`.
 async fn look(env: &Env, now: i64, waits: bool) {
@@ -250,20 +276,26 @@ async fn look(env: &Env, now: i64, waits: bool) {
 /// Reads newer versions; what cannot be read now is found again by the next look.
 async fn take_in(env: &Env, newer: &[(String, u64)], now: i64) {
     for (environment, version) in newer {
-        let key = Key::Snapshot(environment, *version);
-        let found = match Store::open(env) {
-            Ok(store) => store.get(key).await,
-            Err(error) => Err(error),
-        };
-        match found.and_then(|found| found.map(|bytes| open(key, bytes)).transpose()) {
+        match read(env, environment, *version).await {
             Ok(Some(snapshot)) => {
                 SHELF.with_borrow_mut(|shelf| shelf.hold(environment, Some(snapshot.clone()), now));
                 spare::keep_now(Key::Environment(environment), snapshot.bytes()).await;
             }
-            Ok(None) => console_warn!("{key} is not there yet"),
+            Ok(None) => console_warn!("{environment} version {version} is not there yet"),
             Err(error) => console_warn!("{error}"),
         }
     }
+}
+
+/// The snapshot of one version, from KV.
+pub(crate) async fn read(
+    env: &Env,
+    environment: &str,
+    version: u64,
+) -> Result<Option<Snapshot>, Unavailable> {
+    let key = Key::Snapshot(environment, version);
+    let found = Store::open(env)?.get(key).await?;
+    found.map(|bytes| open(key, bytes)).transpose()
 }
 
 fn open(key: Key<'_>, bytes: Bytes) -> Result<Snapshot, Unavailable> {

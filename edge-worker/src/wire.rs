@@ -129,7 +129,7 @@ pub(crate) fn write(
     reply: &Response<Bytes>,
     snapshot: Option<&Snapshot>,
 ) -> worker::Result<web_sys::Response> {
-    let head = head(reply.status().as_u16(), format_headers(reply.headers()))?;
+    let head = head_of(reply)?;
     let body = reply.body();
     if body.is_empty() {
         return Ok(respond(None, &head)?);
@@ -154,6 +154,11 @@ fn format_headers(headers: &HeaderMap) -> String {
         }
     }
     lines
+}
+
+/// The head of a reply, as JavaScript has it.
+pub(crate) fn head_of(reply: &Response<Bytes>) -> worker::Result<JsValue> {
+    head(reply.status().as_u16(), format_headers(reply.headers()))
 }
 
 fn head(status: u16, lines: String) -> worker::Result<JsValue> {

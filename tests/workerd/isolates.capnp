@@ -30,9 +30,13 @@ const other :Workerd.Worker = (
     (name = "SNAPSHOTS", kvNamespace = "kv"),
     (name = "ENVIRONMENTS", durableObjectNamespace = (className = "Environments", serviceName = "edge")),
     (name = "IDENTITIES", durableObjectNamespace = (className = "Identity", serviceName = "edge")),
+    (name = "STREAMS", durableObjectNamespace = (className = "Streams", serviceName = "edge")),
     (name = "PUBLISHING_SECRET", fromEnvironment = "PUBLISHING_SECRET"),
     (name = "REVALIDATE_SECONDS", fromEnvironment = "REVALIDATE_SECONDS"),
     (name = "MAX_STALE_SECONDS", fromEnvironment = "MAX_STALE_SECONDS"),
+    (name = "STREAM_SHARDS", fromEnvironment = "STREAM_SHARDS"),
+    (name = "STREAMS_PER_SHARD", fromEnvironment = "STREAMS_PER_SHARD"),
+    (name = "HEARTBEAT_SECONDS", fromEnvironment = "HEARTBEAT_SECONDS"),
   ],
   cacheApiOutbound = "cache",
 );

@@ -23,6 +23,7 @@ use yardarm_core::snapshot::Snapshot;
 use super::ledger::{Ledger, Parts};
 use crate::environments::{Announcement, Verdict};
 use crate::store::{Key, Store};
+use crate::streams::{News, tell};
 
 /// How long replaced parts stay, in milliseconds: longer than any isolate uses a copy unchecked.
 const GRACE: i64 = 600_000;
@@ -108,6 +109,9 @@ impl Environments {
         }
         drop(guard);
         self.forget_lock(environment, &lock);
+        if verdict == Verdict::Newest {
+            self.announce_to_streams(&snapshot);
+        }
         self.wake(ledger).await?;
         Ok(verdict)
     }
@@ -136,6 +140,13 @@ impl Environments {
             }
         }
         Ok(())
+    }
+
+    /// Tells the objects that hold streams, after the answer.
+    fn announce_to_streams(&self, snapshot: &Snapshot) {
+        let (env, news) = (self.env.clone(), News::of(snapshot));
+        self.state
+            .wait_until(async move { tell(&env, &news).await });
     }
 
     fn lock(&self, environment: &str) -> Rc<Mutex<()>> {

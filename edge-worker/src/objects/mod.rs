@@ -3,3 +3,4 @@
 mod environments;
 mod identity;
 mod ledger;
+mod streams;
