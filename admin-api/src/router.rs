@@ -11,7 +11,7 @@ use yardarm_edge::Edge;
 use crate::api;
 use crate::app::App;
 use crate::edge_host::PostgresIdentities;
-use crate::http::{Envelope, cors, document, envelope, not_found};
+use crate::http::{Envelope, cors, document, envelope, not_found, packed};
 use crate::telemetry::{self, Metrics};
 
 /// Every route with its documentation; the paths stand in full at their handlers.
@@ -54,6 +54,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
         .layer(from_fn_with_state(around, envelope))
         .layer(from_fn(cors))
+        .layer(from_fn(packed))
 }
 
 /// All that a process answers: the admin API, the SDK API of its own edge, and its metrics, which may

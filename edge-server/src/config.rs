@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
-use yardarm_edge::{CountedUsage, DeliverySettings, StreamSettings, streams_within};
+use yardarm_edge::{CountedUsage, DeliverySettings, StreamSettings, Tls, streams_within};
 
 use self::edge_proxy::{EdgeProxy, Level};
 use self::upstream::UpstreamFlags;
@@ -29,10 +29,19 @@ const LISTEN: &str = "127.0.0.1:8001";
 #[derive(Debug, Parser)]
 #[command(name = "yardarm-edge", version, after_help = SECRET_HELP)]
 pub(crate) struct Config {
-    /// Address and port to serve on (HTTP/1.1 and HTTP/2 without TLS); port 0 takes a free one [default:
+    /// Address and port to serve on (HTTP/1.1 and HTTP/2 on one port); port 0 takes a free one [default:
     /// 127.0.0.1:8001, or with edge-proxy's settings what they say, usually 0.0.0.0:8000].
     #[arg(long, env = "YARDARM_EDGE_LISTEN")]
     listen: Option<String>,
+
+    /// PEM file of the certificate to serve HTTPS with, and the chain up to its root. Followed: a renewed one is
+    /// used within 30 seconds.
+    #[arg(long, env = "YARDARM_EDGE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key.
+    #[arg(long, env = "YARDARM_EDGE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 
     /// Directory for snapshots and identities; made where missing, used by one process at a time.
     #[arg(
@@ -135,6 +144,12 @@ impl Config {
     }
 
     /// Where to serve.
+    /// What to serve HTTPS with; nothing to serve HTTP.
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        Ok(files.map(|(cert, key)| Tls::open(cert, key)).transpose()?)
+    }
+
     pub(crate) fn listen<'a>(&'a self, upstream: Option<&'a UpstreamConfig>) -> &'a str {
         let of_edge_proxy = upstream
             .filter(|upstream| upstream.is_edge_proxy)

@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compression;
 mod deliveries;
 mod durable;
 mod host;
@@ -51,9 +52,11 @@ mod server;
 mod service;
 mod snapshots;
 mod streams;
+mod tls;
 mod upstream;
 mod usage;
 
+pub use compression::{Accepted, pack};
 pub use deliveries::{Deliveries, DeliveriesError, DeliverySettings, Journal};
 pub use durable::{DataDirectory, DataDirectoryError};
 pub use host::NativeHost;
@@ -62,9 +65,10 @@ pub use identity_files::IdentityFiles;
 pub use open_files::{raise_open_files, streams_within};
 pub use outbound::{Answer, Client, ClientError};
 pub use reply_body::ReplyBody;
-pub use server::serve;
+pub use server::{serve, serve_with};
 pub use service::{Edge, router};
 pub use snapshots::SnapshotStore;
 pub use streams::{EventStream, StreamSettings, Streams};
+pub use tls::{Tls, TlsError};
 pub use upstream::{Upstream, UpstreamSettings};
 pub use usage::{CountedUsage, NoUsage, Usage};

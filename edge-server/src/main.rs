@@ -55,11 +55,16 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
+    let tls = config.tls()?;
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow_files());
+    }
     let stop = stop_signal().context("cannot wait for signals")?;
     tracing::info!(
         listen = %listener.local_addr()?,
         data_dir = %config.data_dir.display(),
         environments = snapshots.len(),
+        tls = tls.is_some(),
         "serving",
     );
     let (usage, deliveries) = match config.deliveries(secret.as_deref())? {
@@ -107,7 +112,7 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
             let _ = all_served.await;
         }))
     });
-    yardarm_edge::serve(listener, answer, stop).await;
+    yardarm_edge::serve_with(listener, tls, answer, stop).await;
     if let Some(upstream) = upstream {
         upstream.remember();
     }

@@ -1,4 +1,4 @@
-//! The socket loop: accepts connections, speaks HTTP/1.1 and HTTP/2 without TLS on the same port,
+//! The socket loop: accepts connections, speaks HTTP/1.1 and HTTP/2 on the same port, with TLS or without,
 //! drops clients that dawdle, and lets running requests finish at the end.
 
 use std::convert::Infallible;
@@ -17,6 +17,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
+use crate::tls::Tls;
+
 /// How long a connection may be silent, or take over a request's headers. Longer than the idle time
 /// of common load balancers (60 s), so that it is they who hang up.
 const HEADER_TIME: Duration = Duration::from_secs(75);
@@ -25,9 +27,22 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How long to wait when the process has no file descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `answer` until `stop` completes, then drains.
+/// Serves `answer` without TLS until `stop` completes, then drains.
 pub async fn serve<F, B>(
     listener: TcpListener,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    stop: impl Future<Output = ()>,
+) where
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    serve_with(listener, None, answer, stop).await;
+}
+
+/// The same, with TLS where a certificate is given.
+pub async fn serve_with<F, B>(
+    listener: TcpListener,
+    tls: Option<Tls>,
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     stop: impl Future<Output = ()>,
 ) where
@@ -62,12 +77,16 @@ pub async fn serve<F, B>(
             let answering = answer(request);
             async move { Ok::<_, Infallible>(answering.await) }
         });
-        let io = TokioIo::new(socket);
-        let connection = protocol.serve_connection(io, service).into_owned();
-        let connection = connections.watch(connection);
+        let (protocol, watcher) = (protocol.clone(), connections.watcher());
+        let Some(tls) = tls.clone() else {
+            let connection = protocol.serve_connection(TokioIo::new(socket), service);
+            tokio::spawn(finish(watcher.watch(connection.into_owned())));
+            continue;
+        };
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "connection ended");
+            if let Some(stream) = tls.accept(socket).await {
+                let connection = protocol.serve_connection(TokioIo::new(stream), service);
+                finish(watcher.watch(connection.into_owned())).await;
             }
         });
     }
@@ -78,6 +97,12 @@ pub async fn serve<F, B>(
         .is_err()
     {
         tracing::warn!(open, "requests still running were cut off");
+    }
+}
+
+async fn finish(connection: impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(error, "connection ended");
     }
 }
 

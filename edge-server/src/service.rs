@@ -20,6 +20,7 @@ use tokio::task::JoinError;
 use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 use yardarm_core::edge::{self, Host as _, Outcome};
 
+use crate::compression::{self, Accepted};
 use crate::host::NativeHost;
 use crate::identities::Identities;
 use crate::reply_body::ReplyBody;
@@ -141,8 +142,9 @@ impl<I: Identities> Edge<I> {
             let path = request.uri().path().to_owned();
             (request.method().clone(), path, Instant::now())
         });
+        let accepted = Accepted::of(request.method(), request.headers());
         let mut reply = match self.read(request).await {
-            Ok(request) => self.handle(request).await,
+            Ok(request) => self.handle(request, accepted).await,
             Err(refused) => refused.reply().map(ReplyBody::from),
         };
         if let Some((method, path, begun)) = log {
@@ -158,7 +160,7 @@ impl<I: Identities> Edge<I> {
         reply
     }
 
-    async fn handle(&self, request: Request<Bytes>) -> Response<ReplyBody> {
+    async fn handle(&self, request: Request<Bytes>, accepted: Accepted) -> Response<ReplyBody> {
         let outcome = if request.uri().path().starts_with(PUBLICATION) {
             match self.handle_aside(request).await {
                 Ok(outcome) => outcome,
@@ -179,7 +181,11 @@ impl<I: Identities> Edge<I> {
         }
         let reply = outcome.reply;
         let refusal = match &outcome.stream {
-            None => return reply.map(ReplyBody::from),
+            None => {
+                return compression::pack(accepted, reply)
+                    .await
+                    .map(ReplyBody::from);
+            }
             Some(Streaming::Refused) => reply,
             Some(Streaming::Open(subscription)) => match self.streams().open(subscription) {
                 Some(events) => return reply.map(|_| ReplyBody::Events(events)),

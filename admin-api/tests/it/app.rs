@@ -107,7 +107,7 @@ pub(crate) async fn database() -> String {
 /// The application under test.
 #[derive(Clone)]
 pub(crate) struct TestApp {
-    router: Router,
+    pub(crate) router: Router,
     pub(crate) clock: Clock,
     pub(crate) url: String,
 }

@@ -21,6 +21,7 @@ mod jobs;
 mod mounted;
 mod multivariate;
 mod organisations;
+mod packed;
 mod private;
 mod projects;
 mod published_document;

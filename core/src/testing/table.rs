@@ -314,6 +314,7 @@ impl Expected {
                         let mut parts: Vec<_> = text
                             .split(',')
                             .map(|part| part.trim().to_lowercase())
+                            .filter(|part| part != "accept-encoding")
                             .collect();
                         parts.sort();
                         parts

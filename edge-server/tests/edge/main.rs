@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod connections;
+mod encodings;
 mod requests;
 mod running;
 mod streams;
 mod table;
+mod tls;
 mod versions;

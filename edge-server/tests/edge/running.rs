@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use yardarm_conformance::Target;
 use yardarm_edge::{
     DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, StreamSettings,
-    Streams, serve,
+    Streams, Tls, serve_with,
 };
 
 const SECRET: &str = "secret of the tests";
@@ -35,6 +35,15 @@ impl Running {
 
     /// The same with other settings of streams.
     pub(crate) async fn with_streams(directory: &Path, settings: StreamSettings) -> Self {
+        Self::with(directory, settings, None).await
+    }
+
+    /// The same with a certificate; `target` does not reach it.
+    pub(crate) async fn with_tls(directory: &Path, tls: Tls) -> Self {
+        Self::with(directory, StreamSettings::default(), Some(tls)).await
+    }
+
+    async fn with(directory: &Path, settings: StreamSettings, tls: Option<Tls>) -> Self {
         let owner = Arc::new(DataDirectory::open(directory).unwrap());
         let snapshots = SnapshotStore::open(&directory.join("environments")).unwrap();
         let identities = IdentityFiles::open(&owner, 1 << 20).unwrap();
@@ -49,7 +58,7 @@ impl Running {
             let edge = edge.clone();
             async move { edge.answer(request).await }
         };
-        let serving = tokio::spawn(serve(listener, answer, async move {
+        let serving = tokio::spawn(serve_with(listener, tls, answer, async move {
             let _ = stopped.await;
             closing.close();
         }));
