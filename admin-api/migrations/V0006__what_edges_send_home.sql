@@ -15,14 +15,13 @@ CREATE TABLE edge_batch (
 );
 CREATE INDEX edge_batch_taken_at ON edge_batch (taken_at);
 
--- What people changed of identities and a target has not confirmed yet: the latest change of each trait. The empty key stands for
--- the identity itself, which a person made.
+-- Which traits people changed that a target has not been told of yet. What it is told is the value as it is then; the time here is
+-- that of a deletion, when the trait is gone. The empty key stands for the identity itself, which a person made.
 CREATE TABLE edge_identity_change (
     target_id           bigint      NOT NULL REFERENCES edge_target ON DELETE CASCADE,
     environment_id      bigint      NOT NULL REFERENCES environment ON DELETE CASCADE,
     identifier          text        NOT NULL,
     trait_key           text        NOT NULL,
-    value               jsonb,                  -- null: the trait was deleted
     created_at          timestamptz NOT NULL,   -- of the identity
     changed_at_micros   bigint      NOT NULL,
     CONSTRAINT edge_identity_change_pkey PRIMARY KEY (target_id, environment_id, identifier, trait_key)

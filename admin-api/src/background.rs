@@ -2,6 +2,7 @@
 //! edge up to date. All of it ends together.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use yardarm_edge::{Edge, StreamSettings};
 
-use crate::edge_host::{self, PostgresIdentities};
+use crate::edge_host::{self, Counting, Flushing, PostgresIdentities};
 use crate::jobs::{self, Listener, Runner};
 use crate::publish::{self, Mounted, Publisher};
 use crate::store::Pool;
 use crate::telemetry::Metrics;
-use crate::usage::{self, Keeper, Retention, UsageStore};
+use crate::usage::{self, Keeper};
 
 /// Connections for all of this, apart from those that answer requests: these wait for publication
 /// while they hold one of theirs.
@@ -29,7 +30,7 @@ pub struct Background {
     pool: Pool,
     listener: Listener,
     publisher: Publisher,
-    usage: UsageStore,
+    usage: usage::Settings,
     metrics: Metrics,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -50,7 +51,7 @@ impl Background {
             requests: requests.clone(),
             listener: Listener::new(pool.config().clone()),
             publisher: Publisher::new(pool.clone(), settings, metrics.clone())?,
-            usage: UsageStore::postgres(pool.clone(), Retention::default()),
+            usage: usage::Settings::in_database(pool.clone()),
             pool,
             metrics,
             stop: CancellationToken::new(),
@@ -58,9 +59,9 @@ impl Background {
         })
     }
 
-    /// With usage somewhere else than in the same database.
+    /// With usage somewhere else than in the same database, say.
     #[must_use]
-    pub fn with_usage(self, usage: UsageStore) -> Self {
+    pub fn with_usage(self, usage: usage::Settings) -> Self {
         Self { usage, ..self }
     }
 
@@ -76,7 +77,7 @@ impl Background {
             .register(Runner::new(self.pool.clone(), settings));
         let keeper = Keeper {
             pool: self.pool.clone(),
-            store: self.usage.clone(),
+            store: self.usage.store.clone(),
         };
         let runner = usage::register(runner, &keeper);
         self.tasks
@@ -106,10 +107,18 @@ impl Background {
         }
         self.tasks
             .spawn(mounted.follow(self.listener.subscribe(), self.stop.clone()));
+        let counting = Arc::new(Counting::new(self.metrics.clone(), self.usage.requests));
+        let flushing = Flushing {
+            counting: Arc::clone(&counting),
+            pool: self.pool.clone(),
+            store: self.usage.store.clone(),
+            every: self.usage.flush_every,
+        };
+        self.tasks.spawn(flushing.run(self.stop.clone()));
         Ok(edge_host::edge(
             store,
             self.requests.clone(),
-            self.metrics.clone(),
+            counting,
             streams,
         ))
     }

@@ -8,11 +8,13 @@
 //! ```
 //!
 //! Everything looks at states, never at events: what an edge should hold is the view `publication`,
-//! what it confirmed is `edge_delivery`, and the difference is sent. Not here: what a package is
+//! what it confirmed is `edge_delivery`, and the difference is sent. What people change of identities goes a road of its
+//! own (`identities`). Not here: what a package is
 //! (`yardarm_core::snapshot`), and what an edge does with it (`yardarm_core::edge`).
 
 mod assemble;
 mod deliver;
+mod identities;
 mod mounted;
 mod outbox;
 mod packages;
@@ -22,6 +24,7 @@ mod reconcile;
 mod targets;
 
 pub(crate) use assemble::{Assembled, assemble};
+pub(crate) use identities::{mark_identity, mark_trait_everywhere, mark_traits};
 pub use mounted::Mounted;
 pub(crate) use mounted::MountedSlot;
 pub(crate) use outbox::changed_keys;

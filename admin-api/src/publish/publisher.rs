@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deliver::{Deliver, Publish};
+use super::identities::TellIdentities;
 use super::packages::Packages;
 use super::reconcile::Reconcile;
 use crate::app::Clock;
@@ -64,6 +65,7 @@ impl Publisher {
             .with::<Publish>(self.clone())
             .with::<Deliver>(self.clone())
             .with::<Reconcile>(self.clone())
+            .with::<TellIdentities>(self.clone())
     }
 
     /// Has every target asked what it holds, and given what it lacks: for the start of a process.

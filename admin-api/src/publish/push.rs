@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use serde::Deserialize;
+use yardarm_core::edge::delivery::IdentityChange;
 use yardarm_core::edge::signature;
 
 use crate::outbound::{Answer, OperatorClient};
@@ -49,8 +50,7 @@ pub(crate) async fn put(
     api_key: &str,
     package: Bytes,
 ) -> Result<(), PushError> {
-    if api_key.is_empty() || api_key.chars().all(|c| c == '.') {
-        // Every URL library on the way would take it for a step up.
+    if !can_stand_in_a_path(api_key) {
         return Err(PushError::Package(
             "such a key cannot stand in a path".to_owned(),
         ));
@@ -68,6 +68,48 @@ pub(crate) async fn put(
     }
 }
 
+/// What an edge did with changes of identities.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// They are stored.
+    Taken,
+    /// It does not take these: it lacks the environment, say. Others it may take.
+    Refused(String),
+}
+
+/// Tells an edge what has changed of identities of one environment.
+pub(crate) async fn tell(
+    http: &OperatorClient,
+    to: &Address,
+    api_key: &str,
+    changes: &[IdentityChange],
+) -> anyhow::Result<Told> {
+    #[derive(serde::Serialize)]
+    struct Handed<'a> {
+        identities: &'a [IdentityChange],
+    }
+    if !can_stand_in_a_path(api_key) {
+        return Ok(Told::Refused(
+            "such a key cannot stand in a path".to_owned(),
+        ));
+    }
+    let path = format!("/edge/v1/environments/{}/identities", encode(api_key));
+    let body = serde_json::to_vec(&Handed {
+        identities: changes,
+    })?;
+    let answer = exchange(http, to, Method::POST, &path, body.into())
+        .await
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    match answer.status {
+        StatusCode::OK => Ok(Told::Taken),
+        StatusCode::NOT_FOUND => Ok(Told::Refused("the edge does not hold it yet".to_owned())),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+            Ok(Told::Refused(describe(&answer)))
+        }
+        _ => anyhow::bail!(describe(&answer)),
+    }
+}
+
 /// Asks an edge what it holds.
 pub(crate) async fn held(
     http: &OperatorClient,
@@ -81,6 +123,11 @@ pub(crate) async fn held(
         PushError::Edge(format!("the list of what it holds is damaged: {error}"))
     })?;
     Ok(list.environments)
+}
+
+/// Every URL library on the way would take dots for a step up.
+fn can_stand_in_a_path(api_key: &str) -> bool {
+    !api_key.chars().all(|c| c == '.')
 }
 
 async fn exchange(

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Publisher;
 use super::deliver::{Deliver, LONGEST_PAUSE};
+use super::identities::TellIdentities;
 use super::push;
 use super::targets::{self, TargetRow};
 use crate::jobs::{Job, Next, backoff, enqueue};
@@ -51,6 +52,14 @@ impl Job for Reconcile {
         enqueue(
             &*db,
             &Deliver {
+                target_id: target.id,
+            },
+        )
+        .await?;
+        // It may have been disabled when people changed something, or lacked the environment.
+        enqueue(
+            &*db,
+            &TellIdentities {
                 target_id: target.id,
             },
         )

@@ -25,7 +25,7 @@ use crate::store::Db;
 pub(crate) use counts::LABELS;
 pub(crate) use day::{EvaluationDay, EvaluationQuery, RequestDay, RequestQuery, Span};
 pub(crate) use jobs::{Keeper, register, start};
-pub use store::{Retention, UsageStore};
+pub use store::{Retention, Settings, UsageStore};
 
 /// Stores what a batch counts, once; tells how many rows could not be used.
 pub(crate) async fn take(

@@ -1,6 +1,7 @@
 //! Where usage is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -31,6 +32,28 @@ impl Retention {
     /// How late a count may come: as long as the rows that it is summed up with are there.
     pub(crate) fn accepted(self) -> TimeDelta {
         TimeDelta::days(i64::from(self.raw_days.saturating_sub(1).max(1)))
+    }
+}
+
+/// How usage is kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where.
+    pub store: UsageStore,
+    /// Whether this process's own edge counts requests, besides the evaluations that SDKs report.
+    pub requests: bool,
+    /// How often it stores what it has counted.
+    pub flush_every: Duration,
+}
+
+impl Settings {
+    /// In the database behind `pool`, as Flagsmith does it.
+    pub fn in_database(pool: Pool) -> Self {
+        Self {
+            store: UsageStore::postgres(pool, Retention::default()),
+            requests: true,
+            flush_every: Duration::from_mins(1),
+        }
     }
 }
 

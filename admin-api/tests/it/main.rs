@@ -29,5 +29,6 @@ mod segments;
 mod statements;
 mod surroundings;
 mod tags;
+mod told;
 mod usage;
 mod world;

@@ -67,6 +67,10 @@ impl Served {
         self.ask(Method::GET, path, key, None).await
     }
 
+    pub(crate) async fn post(&self, path: &str, key: &str, body: Value) -> Reply {
+        self.ask(Method::POST, path, key, Some(body)).await
+    }
+
     async fn ask(&self, method: Method, path: &str, key: &str, body: Option<Value>) -> Reply {
         let mut request = Request::builder()
             .method(method)

@@ -13,6 +13,8 @@ use yardarm::{jobs, publish};
 use crate::app::TestApp;
 use crate::deliveries::{SECRET, deliver, id, target};
 use crate::fixture::Fixture;
+use crate::mounted::Served;
+use crate::world::World;
 
 /// Has the jobs do what there is to do.
 async fn tidy(t: &TestApp) {
@@ -374,4 +376,65 @@ async fn late_counts_go_where_they_belong_and_buckets_never_count_twice() {
     f.t.clock.advance(TimeDelta::days(60));
     tidy(&f.t).await;
     assert_eq!(counts().await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_the_mounted_edge_counts_is_stored_when_the_process_ends() {
+    let t = TestApp::start().await;
+    let ann = t.person("ann").await;
+    let organisation = t.organisation("o", &ann).await;
+    let world = World::in_organisation(t.sql().await, organisation).await;
+    world.environment("env").await;
+    let feature = world.feature("banner").await;
+    let served = Served::new(&t.url).await;
+    for _ in 0..3 {
+        served.get("/api/v1/flags/", "env").await.expect(200);
+    }
+    served
+        .get("/api/v1/identities/?identifier=a", "env")
+        .await
+        .expect(200);
+    served
+        .get("/api/v1/flags/", "no such key")
+        .await
+        .expect(403);
+    let v1 = json!({"banner": 4, "no such": 9});
+    served.post("/api/v1/analytics/flags/", "env", v1).await;
+    let row = json!({"feature_name": "banner", "enabled_when_evaluated": true, "count": 2});
+    let v2 = json!({"evaluations": [row]});
+    served.post("/api/v2/analytics/flags/", "env", v2).await;
+    let ann = ann.at(&served.router);
+    let environment: i64 = world
+        .sql
+        .query_one("select id from environment", &[])
+        .await
+        .unwrap()
+        .get(0);
+    served.stop().await;
+    tidy(&t).await;
+
+    let usage = ann
+        .get(&format!("/api/v1/organisations/{organisation}/usage-data/"))
+        .await;
+    let usage = usage.expect(200);
+    assert_eq!(
+        (&usage[0]["flags"], &usage[0]["identities"]),
+        (&json!(3), &json!(1)),
+        "{usage}"
+    );
+    let path = format!(
+        "/api/v1/projects/{}/features/{feature}/evaluation-data/",
+        world.project
+    );
+    let evaluations = ann
+        .get(&format!("{path}?environment_id={environment}"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&evaluations[0]["count"], &evaluations[1]),
+        (&json!(6), &Value::Null)
+    );
+    let raw = "select host from request_raw group by host";
+    let row = world.sql.query_one(raw, &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "test");
 }

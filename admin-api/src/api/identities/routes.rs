@@ -13,6 +13,7 @@ use crate::access::{In, ManageIdentities, ViewIdentities};
 use crate::api::environments::Environment;
 use crate::app::App;
 use crate::http::{ApiError, Body, Created, Mode, NoContent, Page, PageRequest, Reply};
+use crate::publish::{mark_identity, mark_traits};
 use crate::sql::api::identities as sql;
 use crate::store::{Entry, Object, Queries};
 
@@ -99,6 +100,7 @@ async fn create(
             "Identity with identifier '{identifier}' already exists in this environment"
         )}))
     })?;
+    mark_identity(&tx, identity.id).await?;
     let entry = entry(&environment.it, &identity, "New Identity created");
     tx.commit(entry).await?;
     Ok(Created(identity.into()))
@@ -165,11 +167,15 @@ async fn change(
         .maybe(sql::LOCK, [&environment.it.id, &number(id)?])
         .await?
         .ok_or(ApiError::NotFound("Identity"))?;
+    // Its traits go from one name to the other.
+    mark_traits(&tx, identity.id, None).await?;
     if let Some(identifier) = asked.identifier() {
         identity.identifier = identifier;
     }
     tx.run(sql::RENAME, [&identity.id, &identity.identifier])
         .await?;
+    mark_traits(&tx, identity.id, None).await?;
+    mark_identity(&tx, identity.id).await?;
     let overridden: bool = tx.one(sql::HAS_OVERRIDES, [&identity.id]).await?;
     let entry = entry(&environment.it, &identity, "Identity updated");
     tx.commit(publish_if(overridden, entry, &environment.it))
@@ -194,6 +200,7 @@ async fn delete(
         .await?
         .ok_or(ApiError::NotFound("Identity"))?;
     let overridden: bool = tx.one(sql::HAS_OVERRIDES, [&identity.id]).await?;
+    mark_traits(&tx, identity.id, None).await?;
     tx.run(sql::DELETE, [&identity.id]).await?;
     let entry = entry(&environment.it, &identity, "Identity deleted");
     tx.commit(publish_if(overridden, entry, &environment.it))

@@ -12,6 +12,7 @@ use crate::access::{In, ManageIdentities, ViewIdentities};
 use crate::api::environments::Environment;
 use crate::app::App;
 use crate::http::{ApiError, Body, Created, Mode, NoContent, Page, PageRequest, Reply};
+use crate::publish::{mark_trait_everywhere, mark_traits};
 use crate::sql::api::identities as sql;
 use crate::store::{Entry, Object, Queries};
 
@@ -94,6 +95,7 @@ async fn create(
             ],
         )
         .await?;
+    mark_traits(&tx, identity.id, Some(&made.trait_key)).await?;
     tx.commit(entry(&environment.it, &identity, "created", &made))
         .await?;
     Ok(Created(made.into()))
@@ -157,6 +159,8 @@ async fn change(
     let asked = TraitIn::read(&mut fields);
     fields.finish()?;
 
+    // Under another key, the trait of the old one is gone.
+    mark_traits(&tx, identity.id, Some(&found.trait_key)).await?;
     asked.apply(&mut found);
     tx.run(
         sql::UPDATE_TRAIT,
@@ -172,6 +176,7 @@ async fn change(
         ],
     )
     .await?;
+    mark_traits(&tx, identity.id, Some(&found.trait_key)).await?;
     tx.commit(entry(&environment.it, &identity, "updated", &found))
         .await?;
     Ok(Reply(found.into()))
@@ -204,12 +209,14 @@ async fn delete(
     let identity = lock(&*tx, environment.it.id, &path.identity_pk).await?;
     let found = find(&*tx, identity.id, &path.id).await?;
     if everywhere {
+        mark_trait_everywhere(&tx, environment.it.id, &found.trait_key).await?;
         tx.run(
             sql::DELETE_TRAIT_EVERYWHERE,
             [&environment.it.id, &found.trait_key],
         )
         .await?;
     } else {
+        mark_traits(&tx, identity.id, Some(&found.trait_key)).await?;
         tx.run(sql::DELETE_TRAIT, [&found.id]).await?;
     }
     tx.commit(entry(&environment.it, &identity, "deleted", &found))

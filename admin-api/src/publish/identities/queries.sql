@@ -1,0 +1,95 @@
+-- Which targets have to be told of which traits. All targets, also those that are disabled for now. One that was to be told
+-- already is told of the latest state; its mark moves on, so that who was telling it meanwhile does not take it away.
+
+-- Of one trait, or of all (null). Before a deletion: it has to be there.
+--! mark_traits (identity_id, trait_key, now)
+insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
+select
+    target.id,
+    identity.environment_id,
+    identity.identifier,
+    identity_trait.trait_key,
+    identity.created_at,
+    greatest(:now, identity_trait.changed_at_micros + 1)
+from identity
+join identity_trait on identity_trait.identity_id = identity.id
+cross join edge_target as target
+where identity.id = :identity_id
+  and (:trait_key::text is null or identity_trait.trait_key = :trait_key)
+order by target.id, identity_trait.trait_key
+on conflict on constraint edge_identity_change_pkey do update
+set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_change.changed_at_micros + 1);
+
+-- Of one trait, of every identity of an environment.
+--! mark_trait_everywhere (environment_id, trait_key, now)
+insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
+select
+    target.id,
+    identity.environment_id,
+    identity.identifier,
+    identity_trait.trait_key,
+    identity.created_at,
+    greatest(:now, identity_trait.changed_at_micros + 1)
+from identity
+join identity_trait on identity_trait.identity_id = identity.id
+cross join edge_target as target
+where identity.environment_id = :environment_id
+  and identity_trait.trait_key = :trait_key
+order by target.id, identity.identifier
+on conflict on constraint edge_identity_change_pkey do update
+set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_change.changed_at_micros + 1);
+
+--! mark_identity (identity_id, now)
+insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
+select target.id, identity.environment_id, identity.identifier, '', identity.created_at, :now
+from identity
+cross join edge_target as target
+where identity.id = :identity_id
+order by target.id
+on conflict on constraint edge_identity_change_pkey do update
+set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_change.changed_at_micros + 1);
+
+--! enqueue ()
+select count(enqueue_job('tell_identities', target.id::text, jsonb_build_object('target_id', target.id), now()))
+from (select id from edge_target where enabled order by id) as target;
+
+-- What a target has to be told, with what is true now.
+--! marked (target_id, except_environments, at_most)
+select
+    mark.environment_id,
+    environment.api_key,
+    mark.identifier,
+    mark.trait_key,
+    mark.created_at,
+    mark.changed_at_micros as marked_at,
+    identity.id as identity_id,
+    identity_trait.id,
+    identity_trait.value_type,
+    identity_trait.string_value,
+    identity_trait.integer_value,
+    identity_trait.boolean_value,
+    identity_trait.float_value,
+    identity_trait.changed_at_micros
+from edge_identity_change as mark
+join environment on environment.id = mark.environment_id
+left join identity
+    on identity.environment_id = mark.environment_id
+    and identity.identifier = mark.identifier
+left join identity_trait
+    on identity_trait.identity_id = identity.id
+    and identity_trait.trait_key = mark.trait_key
+where mark.target_id = :target_id
+  and mark.environment_id <> all(:except_environments)
+order by mark.environment_id, mark.identifier, mark.trait_key
+limit :at_most;
+
+-- But for what was marked again meanwhile.
+--! told (target_id, environment_id, identifiers, trait_keys, marked_at)
+delete from edge_identity_change as mark
+using unnest(:identifiers::text[], :trait_keys::text[], :marked_at::bigint[])
+    as told (identifier, trait_key, marked_at)
+where mark.target_id = :target_id
+  and mark.environment_id = :environment_id
+  and mark.identifier = told.identifier
+  and mark.trait_key = told.trait_key
+  and mark.changed_at_micros = told.marked_at;
