@@ -13,6 +13,7 @@ use yardarm_core::snapshot::{Package, Snapshot};
 use yardarm_core::time::Timestamp;
 
 use crate::identities::Identities;
+use crate::pull_through::PullThrough;
 use crate::snapshots::SnapshotStore;
 use crate::upstream::Upstream;
 
@@ -22,6 +23,7 @@ pub struct NativeHost<I> {
     identities: I,
     publishing_secret: Option<Vec<u8>>,
     upstream: Option<Arc<Upstream>>,
+    pull_through: Option<Arc<PullThrough>>,
     allowed_origins: Option<Vec<String>>,
 }
 
@@ -37,6 +39,7 @@ impl<I: Identities> NativeHost<I> {
             identities,
             publishing_secret,
             upstream: None,
+            pull_through: None,
             allowed_origins: None,
         }
     }
@@ -46,6 +49,13 @@ impl<I: Identities> NativeHost<I> {
     #[must_use]
     pub fn with_upstream(mut self, upstream: Arc<Upstream>) -> Self {
         self.upstream = Some(upstream);
+        self
+    }
+
+    /// The same with a control plane that is asked of keys which are not held.
+    #[must_use]
+    pub fn with_pull_through(mut self, pull_through: Arc<PullThrough>) -> Self {
+        self.pull_through = Some(pull_through);
         self
     }
 
@@ -94,7 +104,14 @@ impl<I: Identities> Host for NativeHost<I> {
 
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
         let Some(upstream) = &self.upstream else {
-            return Ok(self.snapshots.snapshot(&key));
+            let found = self.snapshots.snapshot(&key);
+            return match &self.pull_through {
+                Some(control_plane) if found.is_none() => {
+                    control_plane.pull(&key, &self.snapshots).await?;
+                    Ok(self.snapshots.snapshot(&key))
+                }
+                _ => Ok(found),
+            };
         };
         let is_named = upstream.names(&key);
         if !is_named && self.publishing_secret.is_none() {

@@ -16,6 +16,7 @@
 //!   promises; the control plane brings its own.
 //! - [`Edge`]: answers requests; [`router`] is its axum form for mounting, [`serve`] the socket loop.
 //! - [`Streams`]: who listens to an environment is told of each version that is installed.
+//! - [`PullThrough`]: asks a control plane of keys that are not held.
 //! - [`Upstream`]: pulls environments from an existing Flagsmith, where there is no control plane.
 //! - [`Deliveries`]: bring identities that changed, and usage, home to the control plane.
 //! - [`Usage`]: is told of every request that counts and of what SDKs report; [`CountedUsage`] adds up.
@@ -46,6 +47,7 @@ mod news;
 mod open_files;
 mod outbound;
 mod package_files;
+mod pull_through;
 mod reply_body;
 mod request_id;
 mod server;
@@ -64,6 +66,7 @@ pub use identities::Identities;
 pub use identity_files::IdentityFiles;
 pub use open_files::{raise_open_files, streams_within};
 pub use outbound::{Answer, Client, ClientError};
+pub use pull_through::PullThrough;
 pub use reply_body::ReplyBody;
 pub use server::{serve, serve_with};
 pub use service::{Edge, router};

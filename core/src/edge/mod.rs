@@ -35,6 +35,7 @@ mod ofrep;
 mod own_json;
 mod ports;
 mod publication;
+pub mod pull_through;
 mod python_text;
 mod query;
 mod reply;

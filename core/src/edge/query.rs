@@ -1,6 +1,7 @@
 //! Query strings and percent-encoding, as Django reads them.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The last value of a parameter; `+` is a space, and what is no UTF-8 becomes U+FFFD.
 pub(super) fn last<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
@@ -39,6 +40,20 @@ pub(super) fn percent_decode(text: &str) -> Cow<'_, str> {
         Ok(text) => Cow::Owned(text),
         Err(error) => Cow::Owned(String::from_utf8_lossy(error.as_bytes()).into_owned()),
     }
+}
+
+/// Encodes a path segment: all but letters, digits and `-._~` (RFC 3986, 2.3).
+pub(super) fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 fn hex(digit: u8) -> Option<u8> {
