@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 
 use crate::http::throttle::Throttle;
+use crate::publish::Packages;
 use crate::store::{Db, Pool};
 use crate::usage::{Retention, UsageStore};
 
@@ -24,6 +25,7 @@ struct Inner {
     random: Random,
     logins: Throttle,
     usage: UsageStore,
+    packages: Packages,
 }
 
 impl App {
@@ -36,6 +38,7 @@ impl App {
     /// An application with usage somewhere else.
     pub fn with_usage(pool: Pool, usage: UsageStore, clock: Clock, random: Random) -> Self {
         Self(Arc::new(Inner {
+            packages: Packages::new(pool.clone()),
             pool,
             clock,
             random,
@@ -70,6 +73,11 @@ impl App {
     /// Where usage is kept.
     pub(crate) fn usage(&self) -> &UsageStore {
         &self.0.usage
+    }
+
+    /// What edges may pull.
+    pub(crate) fn packages(&self) -> &Packages {
+        &self.0.packages
     }
 
     /// How often a client may try to log in.

@@ -19,6 +19,7 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(document())
         .merge(api::account::routes())
         .merge(api::edge_deliveries::routes())
+        .merge(api::edge_packages::routes())
         .merge(api::edge_targets::routes())
         .merge(api::environment_keys::routes())
         .merge(api::environments::routes())

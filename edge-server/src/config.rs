@@ -68,8 +68,8 @@ pub(crate) struct Config {
           value_parser = clap::value_parser!(u16).range(1..=300))]
     heartbeat_seconds: u16,
 
-    /// URL of the Yardarm that publishes here, to send it identities that change here and usage, signed with the
-    /// publishing secret. Without it both stay here.
+    /// URL of the Yardarm that publishes here, to send it identities that change here and usage, and to ask it for
+    /// environments that are not held, signed with the publishing secret. Without it both stay here.
     #[arg(long, env = "YARDARM_CONTROL_PLANE_URL")]
     control_plane_url: Option<String>,
 
@@ -189,11 +189,7 @@ impl Config {
         &self,
         secret: Option<&[u8]>,
     ) -> anyhow::Result<Option<DeliverySettings>> {
-        let Some(url) = self
-            .control_plane_url
-            .as_ref()
-            .filter(|url| !url.is_empty())
-        else {
+        let Some(url) = self.control_plane_url() else {
             return Ok(None);
         };
         let Some(secret) = secret else {
@@ -202,10 +198,17 @@ impl Config {
             );
         };
         Ok(Some(DeliverySettings {
-            control_plane: url.clone(),
+            control_plane: url.to_owned(),
             secret: secret.to_vec(),
             every: Duration::from_secs(self.delivery_seconds.into()),
         }))
+    }
+
+    /// The control plane, if there is one.
+    pub(crate) fn control_plane_url(&self) -> Option<&str> {
+        self.control_plane_url
+            .as_deref()
+            .filter(|url| !url.is_empty())
     }
 
     /// The counter of requests and evaluations, where they are to be counted.

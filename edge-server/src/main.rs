@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use yardarm_edge::{
-    Client, DataDirectory, Deliveries, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore,
-    Upstream, Usage, raise_open_files,
+    Client, DataDirectory, Deliveries, Edge, IdentityFiles, NativeHost, NoUsage, PullThrough,
+    SnapshotStore, Upstream, Usage, raise_open_files,
 };
 
 use crate::config::{Config, UpstreamConfig};
@@ -76,7 +76,12 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
             (usage, Some(deliveries))
         }
     };
-    let mut host = NativeHost::new(snapshots.clone(), identities, secret);
+    let mut host = NativeHost::new(snapshots.clone(), identities, secret.clone());
+    if let Some((url, secret)) = config.control_plane_url().zip(secret) {
+        let client = Client::new().context("cannot build the HTTP client")?;
+        let pull = PullThrough::new(url.to_owned(), secret, client);
+        host = host.with_pull_through(Arc::new(pull));
+    }
     let upstream = match upstream {
         None => None,
         Some(config) => {

@@ -112,13 +112,6 @@ impl SnapshotStore {
         environment.map(|environment| environment.snapshot.clone())
     }
 
-    /// What is held of an environment, by its client-side key.
-    pub fn meta(&self, environment_key: &str) -> Option<Arc<PackageMeta>> {
-        let index = self.shared.index.load();
-        let environment = index.environments.get(environment_key)?;
-        Some(Arc::clone(&environment.meta))
-    }
-
     /// The package that a snapshot handed out by this store is part of, also when a newer one has
     /// replaced it since.
     pub fn package(&self, snapshot: &Snapshot) -> Option<Arc<Package>> {

@@ -17,7 +17,7 @@ use yardarm_core::edge::upstream::{
     End, KeyPair, Pull, PullError, Root, Step, UpstreamStatus, Verdict, Watch,
 };
 use yardarm_core::edge::{Install, KeyRef};
-use yardarm_core::snapshot::{Package, PackageMeta};
+use yardarm_core::snapshot::{Package, Snapshot};
 use yardarm_core::time::Timestamp;
 
 use crate::host::now;
@@ -173,9 +173,9 @@ impl Upstream {
         let watched = &self.watched[number];
         let pair = &watched.pair;
         let before = watched.watch().clone();
-        let held = snapshots.meta(pair.client());
+        let held = snapshots.snapshot(&KeyRef::Client(pair.client()));
         let root = &self.settings.root;
-        let pull = before.pull(root, pair, held.as_deref(), DOCUMENT, now());
+        let pull = before.pull(root, pair, held.as_ref(), DOCUMENT, now());
         let end = self.exchange(pull, client).await;
         let mut after = before.clone();
         match settle(after.clone(), end, pair.clone(), held).await {
@@ -227,10 +227,10 @@ async fn settle(
     mut watch: Watch,
     end: End,
     pair: KeyPair,
-    held: Option<Arc<PackageMeta>>,
+    held: Option<Snapshot>,
 ) -> Result<(Watch, Verdict), JoinError> {
     let settle = move || {
-        let verdict = watch.settle(end, &pair, held.as_deref(), now());
+        let verdict = watch.settle(end, &pair, held.as_ref(), now());
         (watch, verdict)
     };
     tokio::task::spawn_blocking(settle).await

@@ -5,6 +5,7 @@ mod guard;
 mod permission;
 mod policy;
 mod right;
+mod signer;
 mod superuser;
 
 pub(crate) use guard::{
@@ -15,4 +16,5 @@ pub(crate) use permission::{
 };
 pub(crate) use policy::{DetailedPermissions, MyPermissions, Role, Standing};
 pub(crate) use right::*;
+pub(crate) use signer::{Signer, signer};
 pub(crate) use superuser::Superuser;

@@ -33,3 +33,6 @@ left join organisation_member
     on organisation_member.organisation_id = project.organisation_id
     and organisation_member.user_id = :user_id
 where environment.id = :id;
+
+--! signers ()
+select id, secret from edge_target where enabled order by id;

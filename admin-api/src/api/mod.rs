@@ -3,6 +3,7 @@
 
 pub(crate) mod account;
 pub(crate) mod edge_deliveries;
+pub(crate) mod edge_packages;
 pub(crate) mod edge_targets;
 pub(crate) mod environment_keys;
 pub(crate) mod environments;

@@ -28,5 +28,6 @@ pub(crate) use identities::{mark_identity, mark_trait_everywhere, mark_traits};
 pub use mounted::Mounted;
 pub(crate) use mounted::MountedSlot;
 pub(crate) use outbox::changed_keys;
+pub(crate) use packages::Packages;
 pub use publisher::{Publisher, Settings};
 pub(crate) use reconcile::Reconcile;

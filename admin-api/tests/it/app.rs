@@ -115,8 +115,16 @@ pub(crate) struct TestApp {
 impl TestApp {
     /// On an empty database, at [`START`].
     pub(crate) async fn start() -> Self {
+        Self::at(Clock::fixed(START.parse().unwrap())).await
+    }
+
+    /// The same at the computer's time, for who looks at its own clock.
+    pub(crate) async fn with_the_computers_clock() -> Self {
+        Self::at(Clock::system()).await
+    }
+
+    async fn at(clock: Clock) -> Self {
         let url = database().await;
-        let clock = Clock::fixed(START.parse().unwrap());
         let pool = Pool::new(&url, 4, clock.clone()).unwrap();
         let app = App::new(pool, clock.clone(), Random::seeded(7));
         Self {
@@ -248,7 +256,7 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> Reply {
     Reply {
         status: parts.status,
         headers: parts.headers,
-        text: String::from_utf8(bytes.to_vec()).unwrap(),
+        text: String::from_utf8_lossy(&bytes).into_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ mod convergence;
 mod deliveries;
 mod document;
 mod edge;
+mod edge_packages;
 mod edge_targets;
 mod environments;
 mod feature_segments;

@@ -33,17 +33,22 @@ impl Edge {
         self.held.as_ref().map(Package::meta)
     }
 
+    fn snapshot(&self) -> Option<Snapshot> {
+        let section = self.held.as_ref()?.snapshot();
+        Some(Snapshot::open(section).unwrap())
+    }
+
     /// One look at an upstream that answers so; `None`: not modified. Tells whether it was asked on condition.
     fn look(&mut self, answer: Option<&Value>) -> (bool, Verdict) {
         self.look_with(&HeaderMap::new(), answer)
     }
 
     fn look_with(&mut self, headers: &HeaderMap, answer: Option<&Value>) -> (bool, Verdict) {
-        let meta = self.meta();
+        let held = self.snapshot();
         let root = Root::parse("https://flags.example/api/v1").unwrap();
         let pull = self
             .watch
-            .pull(&root, &self.pair, meta.as_ref(), 1 << 20, self.now);
+            .pull(&root, &self.pair, held.as_ref(), 1 << 20, self.now);
         let conditional = ["if-none-match", "if-modified-since"]
             .iter()
             .any(|name| pull.request().headers().contains_key(*name));
@@ -58,8 +63,8 @@ impl Edge {
     }
 
     fn settle(&mut self, end: End) -> Verdict {
-        let meta = self.meta();
-        let verdict = self.watch.settle(end, &self.pair, meta.as_ref(), self.now);
+        let held = self.snapshot();
+        let verdict = self.watch.settle(end, &self.pair, held.as_ref(), self.now);
         if let Verdict::Install { package, .. } = &verdict {
             self.held = Some(Package::clone(package));
             self.watch.installed(self.now);
@@ -68,7 +73,7 @@ impl Edge {
     }
 
     fn value(&self) -> String {
-        let snapshot = Snapshot::open(self.held.as_ref().unwrap().snapshot()).unwrap();
+        let snapshot = self.snapshot().unwrap();
         let flags: Value = serde_json::from_slice(&snapshot.flags(Side::Client).0).unwrap();
         flags[0]["feature_state_value"].as_str().unwrap().to_owned()
     }
@@ -217,10 +222,10 @@ fn failures_are_told_and_make_the_edge_patient() {
     for (asked, waits) in [("90", 90), ("9000", 300)] {
         headers.insert("retry-after", HeaderValue::from_static(asked));
         let root = Root::parse("https://flags.example").unwrap();
-        let meta = edge.meta();
+        let held = edge.snapshot();
         let pull = edge
             .watch
-            .pull(&root, &edge.pair, meta.as_ref(), 1, edge.now);
+            .pull(&root, &edge.pair, held.as_ref(), 1, edge.now);
         let Step::Done(end) = pull.answer(StatusCode::TOO_MANY_REQUESTS, &headers, b"", edge.now)
         else {
             panic!("asks for more");

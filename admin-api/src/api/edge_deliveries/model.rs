@@ -5,15 +5,6 @@ use utoipa::ToSchema;
 use yardarm_core::edge::delivery::Delivery;
 
 use crate::intake::Taken;
-use crate::store::row;
-
-row! {
-    /// Who may have signed.
-    pub(crate) struct Signer {
-        id: i64,
-        secret: String,
-    }
-}
 
 /// A batch; described in full in docs/usage.md.
 #[derive(ToSchema)]

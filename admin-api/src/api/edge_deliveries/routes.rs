@@ -2,20 +2,15 @@
 
 use axum::extract::{FromRequest, Request, State};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use yardarm_core::edge::delivery::{Delivery, PATH};
-use yardarm_core::edge::signature::{self, SignatureError};
-use yardarm_core::time::Timestamp;
 
-use super::model::{DeliveryIn, DeliveryOut, Signer, objection};
+use super::model::{DeliveryIn, DeliveryOut, objection};
+use crate::access::signer;
 use crate::app::App;
 use crate::http::{ApiError, Reply};
 use crate::intake::{self, Sender};
-use crate::sql::api::edge_deliveries as sql;
-use crate::store::{Db, Queries as _};
 
 /// The largest batch, in bytes.
 const LIMIT: usize = 8 << 20;
@@ -66,52 +61,10 @@ impl FromRequest<App> for Signed {
         let body = axum::body::to_bytes(body, LIMIT)
             .await
             .map_err(|_| ApiError::TooLarge)?;
-        let now = app.clock().now();
-        // Before anything is looked up: most of what is wrong shows without a secret.
-        if let Err(error @ (SignatureError::Missing | SignatureError::Skew)) =
-            check(&[], &head.headers, &[], now)
-        {
-            return Err(refuse(error));
-        }
-        let sender = sender(&app.db().await?, &head.headers, &body, now).await?;
+        let signer = signer(app, "POST", PATH, &head.headers, &body).await?;
+        let sender = Sender {
+            target_id: signer.id,
+        };
         Ok(Self { sender, body })
     }
-}
-
-/// The target whose secret has signed.
-async fn sender(
-    db: &Db,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: DateTime<Utc>,
-) -> Result<Sender, ApiError> {
-    let signers: Vec<Signer> = db.all(sql::SIGNERS, []).await?;
-    signers
-        .into_iter()
-        .find(|signer| check(signer.secret.as_bytes(), headers, body, now).is_ok())
-        .map(|signer| Sender {
-            target_id: signer.id,
-        })
-        .ok_or_else(|| refuse(SignatureError::Wrong))
-}
-
-fn check(
-    secret: &[u8],
-    headers: &HeaderMap,
-    body: &[u8],
-    now: DateTime<Utc>,
-) -> Result<(), SignatureError> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let now = Timestamp(now.timestamp_micros());
-    let timestamp = text(signature::TIMESTAMP_HEADER);
-    let signature = text(signature::SIGNATURE_HEADER);
-    signature::verify(secret, "POST", PATH, timestamp, signature, body, now)
-}
-
-fn refuse(error: SignatureError) -> ApiError {
-    ApiError::Unauthenticated(match error {
-        SignatureError::Missing => "Missing or malformed signature.",
-        SignatureError::Skew => "Timestamp is out of bounds.",
-        SignatureError::Wrong => "Invalid signature.",
-    })
 }

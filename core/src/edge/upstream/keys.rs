@@ -55,7 +55,12 @@ impl KeyPair {
 
     /// SHA-256 of the server-side key, lower-case hex.
     pub fn server_hash(&self) -> String {
-        hex::encode(&Sha256::digest(&self.server))
+        hex::encode(&self.server_digest())
+    }
+
+    /// The same as bytes.
+    pub(super) fn server_digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.server).into()
     }
 
     /// The server-side key as a snapshot holds it.

@@ -2,7 +2,7 @@
 
 use super::keys::KeyPair;
 use super::pull::Fetched;
-use crate::snapshot::{Package, PackageMeta, Publication, compile};
+use crate::snapshot::{Package, Publication, Snapshot, compile};
 use crate::time::Timestamp;
 
 /// What a document comes to.
@@ -29,12 +29,12 @@ pub enum Renewal {
 pub fn renew(
     fetched: &Fetched,
     pair: &KeyPair,
-    held: Option<&PackageMeta>,
+    held: Option<&Snapshot>,
     believe_older: bool,
     now: Timestamp,
 ) -> Renewal {
-    let serving = held.filter(|held| !held.gone);
-    let held_at = serving.map(|held| Timestamp(held.updated_at_micros));
+    let serving = held.filter(|held| !held.settings().gone);
+    let held_at = serving.map(Snapshot::updated_at);
     if let Some((updated_at, held_at)) = fetched.updated_at.zip(held_at)
         && updated_at < held_at
         && !believe_older
@@ -42,7 +42,7 @@ pub fn renew(
         return Renewal::Older;
     }
     let mut publication = Publication {
-        version: held.map_or(0, |held| held.version),
+        version: held.map_or(0, Snapshot::version),
         updated_at_micros: fetched.updated_at.or(held_at).unwrap_or(now).micros(),
         document: fetched.document.clone(),
         details: None,
@@ -50,13 +50,13 @@ pub fn renew(
     };
     if let Some(serving) = serving {
         let (package, _) = compile(&publication);
-        if package.meta().content_hash == serving.content_hash {
+        if package.meta().content_hash == serving.content_hash() {
             return Renewal::Same;
         }
     }
     let changed_at = fetched.updated_at.unwrap_or(now).micros();
     publication.updated_at_micros = changed_at;
-    let after_held = held.map_or(1, |held| held.version.saturating_add(1));
+    let after_held = held.map_or(1, |held| held.version().saturating_add(1));
     publication.version = u64::try_from(changed_at).unwrap_or(0).max(after_held);
     let (package, warnings) = compile(&publication);
     Renewal::New { package, warnings }

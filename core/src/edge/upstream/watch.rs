@@ -9,7 +9,7 @@ use super::keys::KeyPair;
 use super::pull::{End, Pull, PullError, Validators};
 use super::renewal::{Renewal, renew};
 use super::status::LookStatus;
-use crate::snapshot::{Package, PackageMeta};
+use crate::snapshot::{Package, Snapshot};
 use crate::time::Timestamp;
 
 /// How often a look is not conditional: identity overrides change without `updated_at` (flagsmith-api.md
@@ -69,7 +69,7 @@ impl Watch {
         &self,
         root: &Root,
         pair: &KeyPair,
-        held: Option<&PackageMeta>,
+        held: Option<&Snapshot>,
         room: usize,
         now: Timestamp,
     ) -> Pull {
@@ -78,11 +78,7 @@ impl Watch {
             !(0..FULL_LOOK_SECONDS).contains(&age)
         });
         let opens = held.is_some_and(|held| {
-            !held.gone
-                && held
-                    .server_keys
-                    .iter()
-                    .any(|hash| *hash == pair.server_hash())
+            !held.settings().gone && held.accepts_server_key(&pair.server_digest(), now)
         });
         let validators = self.validators.clone().filter(|_| opens && !due);
         Pull::new(root, pair, validators, room)
@@ -93,7 +89,7 @@ impl Watch {
         &mut self,
         end: End,
         pair: &KeyPair,
-        held: Option<&PackageMeta>,
+        held: Option<&Snapshot>,
         now: Timestamp,
     ) -> Verdict {
         let fetched = match end {

@@ -1,2 +1,0 @@
---! signers ()
-select id, secret from edge_target where enabled order by id;

@@ -1,0 +1,8 @@
+--! of_client_key (api_key)
+select api_key, version from publication where api_key = :api_key;
+
+--! of_server_key (sha256)
+select environment.api_key, environment.version
+from environment_key
+join environment on environment.id = environment_key.environment_id
+where environment_key.sha256 = :sha256;

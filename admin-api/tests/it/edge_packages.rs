@@ -1,0 +1,118 @@
+//! Pull-through: an edge that lacks an environment asks for it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use yardarm_core::edge::{KeyRef, pull_through, signature};
+use yardarm_core::time::Timestamp;
+use yardarm_edge::{
+    Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, PullThrough, SnapshotStore,
+};
+
+use crate::app::{Reply, TestApp};
+use crate::deliveries::{SECRET, target};
+use crate::world::World;
+
+fn now(t: &TestApp) -> Timestamp {
+    Timestamp(t.clock.now().timestamp_micros())
+}
+
+async fn ask(t: &TestApp, key: &KeyRef<'_>, secret: &str) -> Reply {
+    let request = pull_through::request("http://test", secret.as_bytes(), key, now(t)).unwrap();
+    let (mut head, _) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    head.uri = path.parse().unwrap();
+    let mut request = Request::from_parts(head, Body::empty());
+    request
+        .headers_mut()
+        .insert("host", "test".parse().unwrap());
+    t.send(request).await
+}
+
+fn sha256(key: &str) -> String {
+    hex::encode(Sha256::digest(key))
+}
+
+#[tokio::test]
+async fn only_an_enabled_target_may_pull_and_only_what_there_is() {
+    let t = TestApp::start().await;
+    let world = World::new(t.sql().await).await;
+    world.environment("held").await;
+    world.environment("gone").await;
+    world.delete("gone").await;
+    world.server_key("held", "ser.held").await;
+    let held = KeyRef::Client("held");
+    let detail = ask(&t, &held, SECRET).await.expect(401)["detail"].clone();
+    assert_eq!(detail, "Invalid signature.");
+    target(&t, "off", SECRET, false).await;
+    ask(&t, &held, SECRET).await.expect(401);
+    target(&t, "on", "another", true).await;
+    ask(&t, &held, SECRET).await.expect(401);
+
+    let (known, unknown) = (sha256("ser.held"), sha256("ser.other"));
+    for (key, status) in [
+        (held.clone(), 200),
+        (KeyRef::Server(&known), 200),
+        // A tombstone, which keeps the edge from asking again.
+        (KeyRef::Client("gone"), 200),
+        (KeyRef::Client("never"), 404),
+        (KeyRef::Client("he/ld"), 404),
+        (KeyRef::Server(&unknown), 404),
+        (KeyRef::Server("nohash"), 404),
+    ] {
+        let reply = ask(&t, &key, "another").await;
+        assert_eq!(reply.status, status, "{key:?}");
+    }
+    // Signed for one environment, sent for another.
+    let at = now(&t).secs();
+    let signed = signature::sign(b"another", "GET", &pull_through::path(&held), at, b"");
+    let request = Request::get(pull_through::path(&KeyRef::Client("gone")))
+        .header("host", "test")
+        .header(signature::TIMESTAMP_HEADER, at)
+        .header(signature::SIGNATURE_HEADER, signed)
+        .body(Body::empty());
+    t.send(request.unwrap()).await.expect(401);
+}
+
+#[tokio::test]
+async fn an_emptied_edge_serves_what_it_is_asked_for() {
+    let t = TestApp::with_the_computers_clock().await;
+    let world = World::new(t.sql().await).await;
+    let feature = world.feature("banner").await;
+    world.environment("env").await;
+    world.set("env", feature, true, "hello").await;
+    world.server_key("env", "ser.env").await;
+    target(&t, "edge", SECRET, true).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = t.router.clone();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Arc::new(DataDirectory::open(folder.path()).unwrap());
+    let snapshots = SnapshotStore::open(&directory.path().join("environments")).unwrap();
+    let identities = IdentityFiles::open(&directory, 1 << 20).unwrap();
+    let pull = PullThrough::new(url, SECRET.into(), Client::new().unwrap());
+    let host = NativeHost::new(snapshots, identities, Some(SECRET.into()));
+    let edge = Edge::new(host.with_pull_through(Arc::new(pull)), Arc::new(NoUsage));
+    let flags = async |key: &str| {
+        let request = Request::get("/api/v1/flags/").header("x-environment-key", key);
+        let reply = edge
+            .answer(request.body(Full::<bytes::Bytes>::default()).unwrap())
+            .await;
+        let (head, body) = reply.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status, String::from_utf8_lossy(&body).into_owned())
+    };
+    let (status, body) = flags("ser.env").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert!(body.contains("hello"));
+    assert_eq!(flags("env").await.0, StatusCode::OK);
+    assert_eq!(flags("other").await.0, StatusCode::FORBIDDEN);
+    serving.abort();
+    assert_eq!(flags("env").await.0, StatusCode::OK, "it is held now");
+}
