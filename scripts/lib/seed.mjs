@@ -132,4 +132,6 @@ for (const { name, url } of state.edges) {
   console.log(`  # ${name}`);
   console.log(`  curl -s -H 'X-Environment-Key: ${state.environment_key}' '${url}/api/v1/flags/?feature=demo_flag'\n`);
 }
+console.log('  # changes as they happen (not from Spin)');
+console.log(`  curl -sN '${admin}/sse/environments/${state.environment_key}/stream'\n`);
 console.log('scripts/demo switches the flag and shows how fast every edge follows.');

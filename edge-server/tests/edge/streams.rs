@@ -1,6 +1,6 @@
 //! Event streams of the native edge: limits, heartbeats, and the end of serving.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tempfile::TempDir;
@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use yardarm_conformance::environment::Environment;
 use yardarm_conformance::events::Events;
+use yardarm_core::edge::stream::REFUSAL_DELAY;
 use yardarm_edge::StreamSettings;
 
 use crate::running::Running;
@@ -46,8 +47,10 @@ async fn there_are_as_many_as_the_setting_says() {
     let first = Events::open(&edge.target, &environment.key).await.unwrap();
     let mut second = Events::open(&edge.target, &environment.key).await.unwrap();
     assert_eq!(edge.streams.len(), 2);
+    let asked = Instant::now();
     let third = Events::open(&edge.target, &environment.key).await.unwrap();
     let refusal = third.refusal().await.unwrap();
+    assert!(asked.elapsed() >= REFUSAL_DELAY, "{:?}", asked.elapsed());
     assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refusal.headers().contains_key("retry-after"));
     assert_eq!(refusal.headers()["access-control-allow-origin"], "*");
