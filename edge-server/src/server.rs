@@ -74,7 +74,8 @@ pub async fn serve_with<F, B>(
         let _ = socket.set_nodelay(true);
         let answer = answer.clone();
         let service = service_fn(move |request| {
-            let answering = answer(request);
+            // Boxed, as a connection keeps its room for as long as it is open: 4 KB for an idle one or a stream.
+            let answering = Box::pin(answer(request));
             async move { Ok::<_, Infallible>(answering.await) }
         });
         let (protocol, watcher) = (protocol.clone(), connections.watcher());
