@@ -3,7 +3,7 @@
 //! One writer a path at a time: the callers' locks see to it, and [`DataDirectory`] to there being
 //! one process.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,23 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
             let _ = fs::remove_file(&unfinished);
         })?;
     flush_directory(parent(path))
+}
+
+/// Adds files to a directory, each whole or not at all. After `Ok` they survive a power cut.
+pub(crate) fn add<'a>(
+    directory: &Path,
+    files: impl Iterator<Item = (&'a OsStr, &'a [u8])>,
+) -> io::Result<()> {
+    for (name, content) in files {
+        let path = directory.join(name);
+        let unfinished = appended(&path, UNFINISHED);
+        write(&unfinished, content)
+            .and_then(|()| fs::rename(&unfinished, &path))
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&unfinished);
+            })?;
+    }
+    flush_directory(directory)
 }
 
 /// Whether [`replace`] was interrupted before this file was whole.

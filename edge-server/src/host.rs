@@ -125,20 +125,9 @@ impl<I: Identities> Host for NativeHost<I> {
         Ok(found)
     }
 
-    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
-        Ok(self
-            .snapshots
-            .package(snapshot)
-            .map(|package| package.document()))
-    }
-
-    async fn override_bucket(
-        &self,
-        snapshot: &Snapshot,
-        bucket: u32,
-    ) -> Result<Option<Bytes>, Unavailable> {
+    async fn part(&self, snapshot: &Snapshot, number: u32) -> Result<Option<Bytes>, Unavailable> {
         let package = self.snapshots.package(snapshot);
-        Ok(package.and_then(|package| package.override_bucket(bucket)))
+        Ok(package.and_then(|package| package.part(number)))
     }
 
     async fn identity(

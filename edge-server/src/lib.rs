@@ -52,6 +52,7 @@ mod reply_body;
 mod request_id;
 mod server;
 mod service;
+mod sharded;
 mod snapshots;
 mod streams;
 mod tls;

@@ -1,16 +1,17 @@
 //! The snapshots an edge serves from: in memory, written through to disk.
 //!
-//! Readers take no lock: they see an immutable index that a publication replaces whole. Publications
-//! of one environment go one after the other, so that the check of its version and the replacement
-//! are one step and no two publishers can take it backwards.
+//! Readers take no lock: they see immutable maps that a publication replaces piece by piece.
+//! Publications of one environment go one after the other, so that the check of its version and the
+//! replacement are one step and no two publishers can take it backwards. Versions share the parts
+//! that they have in common, in memory and on disk.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use ahash::RandomState;
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 use yardarm_core::edge::stream::event;
@@ -19,9 +20,12 @@ use yardarm_core::snapshot::{Package, PackageMeta, Snapshot, SnapshotError};
 
 use crate::news::News;
 use crate::package_files::PackageFiles;
+use crate::sharded::Sharded;
 
 /// How many environments can be published at the same time; two that share a lock only wait.
 const LOCKS: usize = 64;
+/// How long parts wait for the others of their version.
+const GRACE: Duration = Duration::from_mins(10);
 
 /// All environments this edge holds. Cheap to clone; clones are the same store.
 #[derive(Debug, Clone)]
@@ -31,23 +35,27 @@ pub struct SnapshotStore {
 
 #[derive(Debug)]
 struct Shared {
-    index: ArcSwap<Index>,
+    environments: Sharded<Arc<Environment>>,
+    /// SHA-256 of a server-side key, lower-case hex, to the client-side key. Only says where to look:
+    /// the snapshot there decides whether the key opens it.
+    server_keys: Sharded<Arc<str>>,
+    /// Parts of versions that are not complete yet, by environment.
+    waiting: SyncMutex<HashMap<String, Waiting>>,
     news: News,
     files: PackageFiles,
     locks: Vec<Arc<Mutex<()>>>,
     hasher: RandomState,
 }
 
-/// What a reader sees at one moment.
-#[derive(Debug, Default, Clone)]
-struct Index {
-    environments: HashMap<Arc<str>, Environment, RandomState>,
-    /// SHA-256 of a server-side key, lower-case hex, to the client-side key.
-    server_keys: HashMap<Box<str>, Arc<str>, RandomState>,
+#[derive(Debug)]
+struct Waiting {
+    parts: HashMap<[u8; 32], Bytes>,
+    until: Instant,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Environment {
+    key: Arc<str>,
     meta: Arc<PackageMeta>,
     snapshot: Snapshot,
     package: Arc<Package>,
@@ -55,7 +63,7 @@ struct Environment {
     earlier: Vec<(u64, Weak<Package>)>,
 }
 
-/// A snapshot's bytes, keeping alive the package that its document and override buckets are in.
+/// A snapshot's bytes, keeping alive the package whose parts belong to it.
 struct SnapshotSection {
     bytes: Bytes,
     _package: Arc<Package>,
@@ -73,28 +81,31 @@ impl SnapshotStore {
     /// Damaged files are set aside with a warning. Blocks: for the start of a process.
     pub fn open(directory: &Path) -> io::Result<Self> {
         let files = PackageFiles::open(directory.to_owned())?;
-        let mut index = Index::default();
-        for package in files.load()? {
+        let packages = files.load()?;
+        let shared = Shared {
+            environments: Sharded::default(),
+            server_keys: Sharded::default(),
+            waiting: SyncMutex::default(),
+            news: News::default(),
+            files,
+            locks: (0..LOCKS).map(|_| Arc::default()).collect(),
+            hasher: RandomState::new(),
+        };
+        for package in packages {
             let key = package.meta().environment_key;
-            match Environment::open(package) {
-                Ok(environment) => index.insert(environment),
+            match Environment::open(package, None) {
+                Ok(environment) => shared.serve(environment),
                 Err(error) => tracing::warn!(environment = %key, %error, "snapshot not served"),
             }
         }
         Ok(Self {
-            shared: Arc::new(Shared {
-                index: ArcSwap::from_pointee(index),
-                news: News::default(),
-                files,
-                locks: (0..LOCKS).map(|_| Arc::default()).collect(),
-                hasher: RandomState::new(),
-            }),
+            shared: Arc::new(shared),
         })
     }
 
     /// How many environments are held, tombstones included.
     pub fn len(&self) -> usize {
-        self.shared.index.load().environments.len()
+        self.shared.environments.len()
     }
 
     /// Whether nothing has been published here yet.
@@ -104,44 +115,49 @@ impl SnapshotStore {
 
     /// The snapshot a key leads to.
     pub fn snapshot(&self, key: &KeyRef<'_>) -> Option<Snapshot> {
-        let index = self.shared.index.load();
-        let environment = match *key {
-            KeyRef::Client(key) => index.environments.get(key),
-            KeyRef::Server(hash) => index.environments.get(index.server_keys.get(hash)?),
-        };
-        environment.map(|environment| environment.snapshot.clone())
+        let environments = &self.shared.environments;
+        let snapshot = |environment: &Arc<Environment>| environment.snapshot.clone();
+        match *key {
+            KeyRef::Client(key) => environments.look(key, snapshot),
+            KeyRef::Server(hash) => {
+                environments.look(&self.shared.server_keys.get(hash)?, snapshot)
+            }
+        }
     }
 
     /// The package that a snapshot handed out by this store is part of, also when a newer one has
     /// replaced it since.
     pub fn package(&self, snapshot: &Snapshot) -> Option<Arc<Package>> {
-        let index = self.shared.index.load();
-        let environment = index.environments.get(snapshot.environment_key())?;
-        environment.package_of(snapshot.version())
+        let package = |held: &Arc<Environment>| held.package_of(snapshot.version());
+        let key = snapshot.environment_key();
+        self.shared.environments.look(key, package)?
     }
 
-    /// Stores a package on disk and serves it, unless a newer one is held.
+    /// Stores a package on disk and serves it, unless a newer one is held or parts are missing.
     ///
     /// Once begun it is finished, even if the caller goes away. On an error the previous version
     /// keeps serving.
     pub async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
-        let environment =
-            Environment::open(package.clone()).map_err(|error| Unavailable(error.to_string()))?;
-        let lock = self
-            .lock_of(&environment.meta.environment_key)
-            .lock_owned()
-            .await;
-        if let Some(answer) = self.shared.refuse(&environment.meta) {
+        let meta = package.meta();
+        let lock = self.lock_of(&meta.environment_key).lock_owned().await;
+        if let Some(answer) = self.shared.refuse(&meta) {
             return Ok(answer);
         }
+        let package = self.shared.complete(&meta.environment_key, package);
+        if !package.is_whole() {
+            let missing = package.missing();
+            self.shared.wait(&meta.environment_key, &package);
+            return Ok(Install::Incomplete { missing });
+        }
+        let held = self.shared.environments.get(&meta.environment_key);
+        let environment = Environment::open(package, held.as_deref())
+            .map_err(|error| Unavailable(error.to_string()))?;
         let shared = Arc::clone(&self.shared);
         let stored = tokio::task::spawn_blocking(move || {
             // Held here, not in the future: a caller that goes away must not let the next one in.
             let _lock = lock;
-            shared
-                .files
-                .save(&environment.package, &environment.meta.environment_key)?;
-            shared.serve(&environment);
+            shared.files.save(&environment.package, &environment.key)?;
+            shared.serve(environment);
             Ok::<_, io::Error>(())
         });
         match stored.await {
@@ -153,22 +169,18 @@ impl SnapshotStore {
 
     /// What is held, by environment key.
     pub fn held(&self) -> Vec<Held> {
-        let index = self.shared.index.load();
-        let metas = index
-            .environments
-            .values()
-            .map(|environment| &*environment.meta);
-        let mut held: Vec<Held> = metas.map(|meta| Held::from(meta.clone())).collect();
+        let environments = self.shared.environments.values().into_iter();
+        let mut held: Vec<Held> = environments
+            .map(|environment| Held::from(PackageMeta::clone(&environment.meta)))
+            .collect();
         held.sort_by(|a, b| a.environment_key.cmp(&b.environment_key));
         held
     }
 
     /// Listens to an environment that is held: the event of its newest version, and those to come.
     pub(crate) fn listen(&self, environment_key: &str) -> Option<watch::Receiver<Bytes>> {
-        let current = || {
-            let index = self.shared.index.load();
-            index.environments.get(environment_key)?.event()
-        };
+        let environments = &self.shared.environments;
+        let current = || environments.look(environment_key, |held| held.event())?;
         self.shared.news.listen(environment_key, current)
     }
 
@@ -190,8 +202,8 @@ impl SnapshotStore {
 
 impl Shared {
     fn refuse(&self, meta: &PackageMeta) -> Option<Install> {
-        let index = self.index.load();
-        let held = &index.environments.get(meta.environment_key.as_str())?.meta;
+        let held = self.environments.get(&meta.environment_key)?;
+        let held = &held.meta;
         match meta.version.cmp(&held.version) {
             std::cmp::Ordering::Greater => None,
             std::cmp::Ordering::Less => Some(Install::Older { held: held.version }),
@@ -207,53 +219,69 @@ impl Shared {
         }
     }
 
-    fn serve(&self, environment: &Environment) {
-        self.index.rcu(|index| {
-            let mut next = Index::clone(index);
-            next.insert(environment.clone());
-            next
-        });
-        // Once it can be asked for: who hears it asks at once.
-        let key = &environment.meta.environment_key;
-        self.news.announce(key, environment.event());
+    /// The package with the parts that are here already.
+    fn complete(&self, key: &str, package: &Package) -> Package {
+        let held = self.environments.get(key);
+        let held = held.iter().flat_map(|held| held.package.named_parts());
+        let mut waiting = self.waiting();
+        let came = waiting.remove(key).into_iter().flat_map(|held| held.parts);
+        let parts: HashMap<[u8; 32], Bytes> = came
+            .chain(held.map(|(name, part)| (*name, part.clone())))
+            .collect();
+        package.completed(|name| parts.get(name).cloned())
     }
-}
 
-impl Index {
-    fn insert(&mut self, mut environment: Environment) {
-        let key: Arc<str> = environment.meta.environment_key.as_str().into();
-        if let Some(previous) = self.environments.get(&key) {
-            environment.earlier = previous.still_read();
-            for hash in &previous.meta.server_keys {
-                if self
-                    .server_keys
-                    .get(hash.as_str())
-                    .is_some_and(|to| *to == key)
-                {
-                    self.server_keys.remove(hash.as_str());
-                }
-            }
-        }
+    /// Keeps what there is of a package for the moment.
+    fn wait(&self, key: &str, package: &Package) {
+        let parts = package.named_parts();
+        let waiting = Waiting {
+            parts: parts.map(|(name, part)| (*name, part.clone())).collect(),
+            until: Instant::now() + GRACE,
+        };
+        self.waiting().insert(key.to_owned(), waiting);
+    }
+
+    /// What waits, without what has waited for too long.
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, Waiting>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        waiting.retain(|_, held| held.until > now);
+        waiting
+    }
+
+    /// From here on readers see the environment. Its new server keys lead to it before, and those that
+    /// went until after: whatever they lead to decides for itself.
+    fn serve(&self, environment: Environment) {
+        let environment = Arc::new(environment);
+        let key = &environment.key;
+        let before = self.environments.get(key);
         for hash in &environment.meta.server_keys {
-            self.server_keys
-                .insert(hash.as_str().into(), Arc::clone(&key));
+            self.server_keys.insert(hash, key);
         }
-        self.environments.insert(key, environment);
+        self.environments.insert(key, &environment);
+        // Once it can be asked for: who hears it asks at once.
+        self.news.announce(key, environment.event());
+        let before = before.iter().flat_map(|before| &before.meta.server_keys);
+        for hash in before.filter(|hash| !environment.meta.server_keys.contains(hash)) {
+            self.server_keys.remove_if(hash, |to| to == key);
+        }
     }
 }
 
 impl Environment {
-    fn open(package: Package) -> Result<Self, SnapshotError> {
+    fn open(package: Package, previous: Option<&Self>) -> Result<Self, SnapshotError> {
         let package = Arc::new(package);
         let snapshot = Snapshot::open(Bytes::from_owner(SnapshotSection {
             bytes: package.snapshot(),
             _package: Arc::clone(&package),
         }))?;
+        let meta = package.meta();
         Ok(Self {
-            meta: Arc::new(package.meta()),
+            key: meta.environment_key.as_str().into(),
+            meta: Arc::new(meta),
             snapshot,
             package,
-            earlier: Vec::new(),
+            earlier: previous.map(Self::still_read).unwrap_or_default(),
         })
     }
 

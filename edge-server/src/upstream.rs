@@ -266,6 +266,8 @@ async fn install(snapshots: &SnapshotStore, package: &Package) -> Result<(), Str
     match snapshots.install(package).await {
         Ok(Install::Stored | Install::Already) => Ok(()),
         Ok(Install::Older { held }) => Err(format!("version {held} was published here meanwhile")),
+        // It was compiled here, with all of them.
+        Ok(Install::Incomplete { missing }) => Err(format!("{} parts are missing", missing.len())),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use worker::Env;
 use worker::js_sys::futures::JsFuture;
 use worker::js_sys::{Promise, Reflect, Uint8Array};
 use yardarm_core::edge::{Held, Unavailable};
-use yardarm_core::snapshot::PackageMeta;
+use yardarm_core::snapshot::{Package, Snapshot};
 
 #[wasm_bindgen(module = "/src/glue.js")]
 extern "C" {
@@ -37,27 +37,45 @@ pub(crate) struct Announcement {
     pub(crate) version: u64,
     /// SHA-256 of every server-side key, lower-case hex.
     pub(crate) server_keys: Vec<String>,
-    /// How many override buckets it has.
-    pub(crate) override_buckets: u32,
+    /// SHA-256 of every part, lower-case hex.
+    pub(crate) parts: Vec<String>,
+    /// Numbers of the parts that came with it.
+    pub(crate) came: Vec<u32>,
 }
 
-impl From<PackageMeta> for Announcement {
-    fn from(meta: PackageMeta) -> Self {
+impl From<&Package> for Announcement {
+    fn from(package: &Package) -> Self {
+        let meta = package.meta();
+        let snapshot = package.opened();
+        let numbers = 0..snapshot.parts();
         Self {
             environment_key: meta.environment_key,
             version: meta.version,
             server_keys: meta.server_keys,
-            override_buckets: meta.override_buckets,
+            parts: part_names(snapshot),
+            came: numbers
+                .filter(|number| package.part(*number).is_some())
+                .collect(),
         }
     }
 }
 
+/// SHA-256 of every part of a version, lower-case hex.
+pub(crate) fn part_names(snapshot: &Snapshot) -> Vec<String> {
+    let names = (0..snapshot.parts()).filter_map(|number| snapshot.part_name(number));
+    names.map(|name| name.to_hex()).collect()
+}
+
 /// What the object says to an announcement or a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// Newer than what is held: go on, or done.
-    Newest,
+    /// Newer than what is held. To an announcement: go on, and these parts are not in the store. To a
+    /// commit: with none, done; with any, not yet.
+    Newest {
+        /// Numbers of the parts.
+        missing: Vec<u32>,
+    },
     /// This version is held.
     Already,
     /// A newer one is held.
@@ -98,9 +116,15 @@ impl Environments<'_> {
         decode(&self.call("/announce", Some(&body)).await?)
     }
 
-    /// Makes a written package the current one; `snapshot` is its snapshot section.
-    pub(crate) async fn commit(&self, snapshot: &[u8]) -> Result<Verdict, Unavailable> {
-        decode(&self.call("/commit", Some(snapshot)).await?)
+    /// Says that these parts are written, and makes the package the current one if none is missing.
+    pub(crate) async fn commit(
+        &self,
+        snapshot: &[u8],
+        written: &[u32],
+    ) -> Result<Verdict, Unavailable> {
+        let written: Vec<String> = written.iter().map(u32::to_string).collect();
+        let path = format!("/commit/{}", written.join(","));
+        decode(&self.call(&path, Some(snapshot)).await?)
     }
 
     /// Which of these environments have a newer version, and which.

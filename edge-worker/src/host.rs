@@ -1,6 +1,7 @@
 //! The core's ports, lent to one request.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -16,7 +17,6 @@ use yardarm_core::time::Timestamp;
 use crate::config::Config;
 use crate::environments::Environments;
 use crate::identities::Identities;
-use crate::shelf::Part;
 use crate::snapshots::Snapshots;
 use crate::streams;
 
@@ -108,17 +108,16 @@ impl Host for WorkerHost {
         Ok(found)
     }
 
-    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
-        reported(self.snapshots().part(snapshot, Part::Document).await)
+    async fn part(&self, snapshot: &Snapshot, number: u32) -> Result<Option<Bytes>, Unavailable> {
+        reported(self.snapshots().part(snapshot, number).await)
     }
 
-    async fn override_bucket(
+    async fn parts(
         &self,
         snapshot: &Snapshot,
-        bucket: u32,
-    ) -> Result<Option<Bytes>, Unavailable> {
-        let part = Part::Overrides(bucket);
-        reported(self.snapshots().part(snapshot, part).await)
+        numbers: Range<u32>,
+    ) -> Result<Option<Vec<Bytes>>, Unavailable> {
+        reported(self.snapshots().parts(snapshot, numbers).await)
     }
 
     async fn identity(

@@ -40,21 +40,13 @@ pub(crate) enum Age {
     Expired,
 }
 
-/// A part of a snapshot's version that is fetched when first asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
-    /// The environment document.
-    Document,
-    /// A bucket of identity overrides.
-    Overrides(u32),
-}
-
 /// One environment.
 #[derive(Debug)]
 struct Copy {
     /// `None`: there was no such environment.
     snapshot: Option<Snapshot>,
-    parts: HashMap<Part, Bytes>,
+    /// Parts that were asked for, by SHA-256.
+    parts: HashMap<[u8; 32], Bytes>,
     /// When it was last known to be the newest, milliseconds since the epoch.
     checked: i64,
     used: i64,
@@ -110,8 +102,19 @@ impl Shelf {
                 return;
             }
             self.bytes -= copy.bytes();
+            // Most parts are in the next version as well, under the same name.
+            let names = snapshot.iter().flat_map(|snapshot| {
+                let numbers = 0..snapshot.parts();
+                numbers.filter_map(|number| snapshot.part_name(number).map(|name| *name.sha256))
+            });
+            let mut parts = HashMap::new();
+            for name in names {
+                if let Some(part) = copy.parts.remove(&name) {
+                    parts.insert(name, part);
+                }
+            }
+            copy.parts = parts;
             copy.snapshot = snapshot;
-            copy.parts.clear();
             self.bytes += copy.bytes();
         } else {
             let copy = Copy {
@@ -131,18 +134,18 @@ impl Shelf {
         self.copies.get(environment).map(Copy::version)
     }
 
-    /// A part of this very version, if it has been fetched before.
-    pub(crate) fn part(&self, snapshot: &Snapshot, part: Part) -> Option<Bytes> {
+    /// A part, if it has been fetched before.
+    pub(crate) fn part(&self, snapshot: &Snapshot, number: u32) -> Option<Bytes> {
+        let name = snapshot.part_name(number)?;
         let copy = self.copies.get(snapshot.environment_key())?;
-        if copy.version() == snapshot.version() {
-            copy.parts.get(&part).cloned()
-        } else {
-            None
-        }
+        copy.parts.get(name.sha256).cloned()
     }
 
     /// Keeps a part of a version, unless that version has been replaced since.
-    pub(crate) fn hold_part(&mut self, snapshot: &Snapshot, part: Part, bytes: Bytes) {
+    pub(crate) fn hold_part(&mut self, snapshot: &Snapshot, number: u32, bytes: Bytes) {
+        let Some(name) = snapshot.part_name(number) else {
+            return;
+        };
         let Some(copy) = self.copies.get_mut(snapshot.environment_key()) else {
             return;
         };
@@ -150,7 +153,7 @@ impl Shelf {
             return;
         }
         self.bytes += bytes.len();
-        if let Some(before) = copy.parts.insert(part, bytes) {
+        if let Some(before) = copy.parts.insert(*name.sha256, bytes) {
             self.bytes -= before.len();
         }
         self.make_room(snapshot.environment_key());
@@ -209,7 +212,7 @@ impl Shelf {
         }
     }
 
-    /// Lets go of the copies unused for longest until the rest fits; never of `keep`.
+    /// Lets go of the copies unused for longest until the rest fits; of `keep` only of its parts.
     fn make_room(&mut self, keep: &str) {
         while self.bytes > MAX_BYTES || self.copies.len() > MAX_ENVIRONMENTS {
             let oldest = self
@@ -219,10 +222,16 @@ impl Shelf {
                 // Absent environments first: they are cheap to look up and easy to invent.
                 .min_by_key(|(_, copy)| (copy.snapshot.is_some(), copy.used))
                 .map(|(key, _)| key.clone());
-            let Some(gone) = oldest.and_then(|key| self.copies.remove(&key)) else {
+            if let Some(gone) = oldest.and_then(|key| self.copies.remove(&key)) {
+                self.bytes -= gone.bytes();
+            } else {
+                if let Some(copy) = self.copies.get_mut(keep) {
+                    self.bytes -= copy.bytes();
+                    copy.parts.clear();
+                    self.bytes += copy.bytes();
+                }
                 return;
-            };
-            self.bytes -= gone.bytes();
+            }
         }
     }
 }
@@ -238,7 +247,7 @@ fn age(checked: i64, now: i64, ages: Ages) -> Age {
 
 #[cfg(test)]
 mod tests {
-    use yardarm_core::snapshot::Package;
+    use yardarm_core::snapshot::{Package, compile};
 
     use super::*;
 
@@ -320,35 +329,57 @@ mod tests {
         assert_eq!(held(&mut shelf, "b", 5_000), Some((2, Age::Stale)));
     }
 
+    /// An environment whose override for `overridden` is `value`: the document is part 0, and the
+    /// override's bucket is part 1.
+    fn overriding(key: &str, version: u64, value: &str) -> Package {
+        let state = |value: &str| serde_json::json!({"feature": {"id": 1, "name": "f"}, "feature_state_value": value});
+        let publication = serde_json::json!({"version": version, "updated_at_micros": 0, "document": {
+            "id": 1, "api_key": key, "project": {"id": 1, "organisation": {"id": 1}},
+            "feature_states": [state("default")], "updated_at": version.to_string(),
+            "identity_overrides": [{"identifier": "someone", "identity_features": [state(value)]}]}});
+        compile(&serde_json::from_value(publication).unwrap()).0
+    }
+
     #[test]
-    fn parts_belong_to_one_version() {
+    fn parts_stay_while_the_newest_version_names_them() {
         let mut shelf = Shelf::default();
-        let (old, new) = (snapshot("a", 1), snapshot("a", 2));
-        shelf.hold("a", Some(old.clone()), 0);
-        shelf.hold_part(&old, Part::Document, Bytes::from_static(b"old"));
-        assert_eq!(shelf.part(&old, Part::Document).unwrap(), "old");
-        assert_eq!(shelf.part(&new, Part::Document), None);
-        shelf.hold("a", Some(new.clone()), 0);
-        assert_eq!(shelf.part(&old, Part::Document), None);
+        let [old, same, new] =
+            [(1, "x"), (2, "x"), (3, "y")].map(|(version, value)| overriding("a", version, value));
+        shelf.hold("a", Some(old.opened().clone()), 0);
+        for number in [0, 1] {
+            shelf.hold_part(old.opened(), number, old.part(number).unwrap());
+        }
+        assert_eq!(shelf.part(old.opened(), 1), old.part(1));
+        // The document tells when it changed, the bucket does not.
+        shelf.hold("a", Some(same.opened().clone()), 0);
+        assert_eq!(shelf.part(same.opened(), 0), None);
+        assert_eq!(shelf.part(same.opened(), 1), same.part(1));
+        shelf.hold("a", Some(new.opened().clone()), 0);
+        assert_eq!(shelf.part(new.opened(), 1), None);
         // Fetched for a request that began before the switch.
-        shelf.hold_part(&old, Part::Document, Bytes::from_static(b"old"));
-        assert_eq!(shelf.part(&new, Part::Document), None);
+        shelf.hold_part(same.opened(), 1, same.part(1).unwrap());
+        assert_eq!(shelf.part(same.opened(), 1), None);
+        assert_eq!(shelf.bytes, new.opened().bytes().len());
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_unused_goes_first() {
         let mut shelf = Shelf::default();
+        let [a, b, c] = ["a", "b", "c"].map(|key| overriding(key, 1, "x").opened().clone());
         let part = Bytes::from(vec![0; MAX_BYTES / 4]);
-        for (now, key) in (0..).zip(["a", "b", "c"]) {
-            shelf.hold(key, Some(snapshot(key, 1)), now);
-            shelf.hold_part(&snapshot(key, 1), Part::Document, part.clone());
+        for (now, snapshot) in (0..).zip([&a, &b, &c]) {
+            shelf.hold(snapshot.environment_key(), Some(snapshot.clone()), now);
+            shelf.hold_part(snapshot, 0, part.clone());
         }
         held(&mut shelf, "a", 10);
-        shelf.hold_part(&snapshot("c", 1), Part::Overrides(0), part.clone());
+        shelf.hold_part(&c, 1, part.clone());
         assert_eq!(held(&mut shelf, "b", 10), None);
         assert!(held(&mut shelf, "a", 10).is_some() && held(&mut shelf, "c", 10).is_some());
         let sum: usize = shelf.copies.values().map(Copy::bytes).sum();
         assert_eq!(shelf.bytes, sum);
+        // One environment alone keeps within the bound, too.
+        shelf.hold_part(&c, 0, Bytes::from(vec![0; MAX_BYTES]));
+        assert!(shelf.bytes <= MAX_BYTES && held(&mut shelf, "c", 10).is_some());
     }
 
     #[test]

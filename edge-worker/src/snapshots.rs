@@ -7,6 +7,8 @@
 //! serving.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use yardarm_core::snapshot::{Package, Snapshot};
 use crate::config::Config;
 use crate::environments::{Announcement, Environments, Verdict};
 use crate::host::now_millis;
-use crate::shelf::{Age, Part, Shelf};
+use crate::shelf::{Age, Shelf};
 use crate::spare;
 use crate::store::{Key, Store};
 
@@ -31,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CATCH_UP_LOOKS: u32 = 40;
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(25);
 /// Connections that one request may have open at a time; the platform's bound is six.
-const PARALLEL_WRITES: usize = 6;
+const PARALLEL: usize = 6;
 
 thread_local! {
     static SHELF: RefCell<Shelf> = RefCell::default();
@@ -154,40 +156,62 @@ impl Snapshots<'_> {
     pub(crate) async fn part(
         &self,
         snapshot: &Snapshot,
-        part: Part,
+        number: u32,
     ) -> Result<Option<Bytes>, Unavailable> {
-        if let Some(bytes) = SHELF.with_borrow(|shelf| shelf.part(snapshot, part)) {
+        if let Some(bytes) = SHELF.with_borrow(|shelf| shelf.part(snapshot, number)) {
             return Ok(Some(bytes));
         }
-        let (environment, version) = (snapshot.environment_key(), snapshot.version());
-        let key = match part {
-            Part::Document => Key::Document(environment, version),
-            Part::Overrides(bucket) => Key::Overrides(environment, version, bucket),
+        let Some(name) = snapshot.part_name(number) else {
+            return Ok(None);
         };
-        let bytes = self.get(key).await?;
+        let sha256 = name.to_hex();
+        let bytes = self
+            .get(Key::Part(snapshot.environment_key(), &sha256))
+            .await?;
         if let Some(bytes) = &bytes {
-            SHELF.with_borrow_mut(|shelf| shelf.hold_part(snapshot, part, bytes.clone()));
+            SHELF.with_borrow_mut(|shelf| shelf.hold_part(snapshot, number, bytes.clone()));
         }
         Ok(bytes)
     }
 
+    /// Some parts of this very version, read side by side.
+    pub(crate) async fn parts(
+        &self,
+        snapshot: &Snapshot,
+        numbers: Range<u32>,
+    ) -> Result<Option<Vec<Bytes>>, Unavailable> {
+        stream::iter(numbers)
+            .map(|number| self.part(snapshot, number))
+            .buffered(PARALLEL)
+            .try_fold(Some(Vec::new()), |parts, part| async move {
+                Ok(parts.zip(part).map(|(mut parts, part)| {
+                    parts.push(part);
+                    parts
+                }))
+            })
+            .await
+    }
+
     /// Stores a package unless a newer version is held.
     pub(crate) async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
-        let announcement = Announcement::from(package.meta());
+        let announcement = Announcement::from(package);
         let object = Environments(self.env);
         let verdict = match object.announce(&announcement).await? {
-            Verdict::Newest => {
-                self.write_parts(package, &announcement).await?;
-                object.commit(&package.snapshot()).await?
+            Verdict::Newest { missing } => {
+                let came = |number: &u32| announcement.came.contains(number);
+                let written: Vec<u32> = missing.iter().copied().filter(came).collect();
+                if written.is_empty() && !missing.is_empty() {
+                    return Ok(Install::Incomplete { missing });
+                }
+                self.write_parts(package, &written).await?;
+                object.commit(package.opened().bytes(), &written).await?
             }
             verdict => verdict,
         };
         Ok(match verdict {
-            Verdict::Newest => {
-                // A copy of its own: the section would keep the whole package in memory.
-                let bytes = Bytes::copy_from_slice(&package.snapshot());
-                let snapshot =
-                    Snapshot::open(bytes).map_err(|error| Unavailable(error.to_string()))?;
+            Verdict::Newest { missing } if !missing.is_empty() => Install::Incomplete { missing },
+            Verdict::Newest { .. } => {
+                let snapshot = package.opened().clone();
                 let environment = &announcement.environment_key;
                 spare::keep(
                     self.context,
@@ -207,25 +231,21 @@ impl Snapshots<'_> {
         })
     }
 
-    async fn write_parts(
-        &self,
-        package: &Package,
-        announcement: &Announcement,
-    ) -> Result<(), Unavailable> {
+    /// Writes parts, each once: two that are equal have one key, which KV lets us write once a second.
+    async fn write_parts(&self, package: &Package, numbers: &[u32]) -> Result<(), Unavailable> {
         let store = Store::open(self.env)?;
-        let (environment, version) = (announcement.environment_key.as_str(), announcement.version);
-        let buckets = (0..announcement.override_buckets).filter_map(|bucket| {
-            let bytes = package.override_bucket(bucket)?;
-            Some((Key::Overrides(environment, version, bucket), bytes))
-        });
-        let parts = [
-            (Key::Snapshot(environment, version), package.snapshot()),
-            (Key::Document(environment, version), package.document()),
-        ];
-        let store = &store;
-        stream::iter(parts.into_iter().chain(buckets))
-            .map(|(key, bytes)| async move { store.put(key, &bytes).await })
-            .buffer_unordered(PARALLEL_WRITES)
+        let snapshot = package.opened();
+        let parts: BTreeMap<String, Bytes> = numbers
+            .iter()
+            .filter_map(|number| {
+                let name = snapshot.part_name(*number)?;
+                Some((name.to_hex(), package.part(*number)?))
+            })
+            .collect();
+        let (store, environment) = (&store, snapshot.environment_key());
+        stream::iter(&parts)
+            .map(|(sha256, bytes)| store.put(Key::Part(environment, sha256), bytes))
+            .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await
     }

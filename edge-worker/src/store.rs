@@ -4,12 +4,11 @@
 //! |---|---|
 //! | `env/<client key>` | the current snapshot, whole: one read makes a cold isolate ready |
 //! | `snap/<client key>/<version>` | the same bytes under their version, which no cache can hold stale |
-//! | `doc/<client key>/<version>` | the environment document of that version |
-//! | `ovr/<client key>/<version>/<bucket>` | a bucket of its identity overrides |
+//! | `part/<client key>/<sha256>` | a part of the snapshots that name it: a piece of the environment document, or a bucket of identity overrides |
 //! | `key/<sha256>` | the client key of the environment that a server-side key opens |
 //!
 //! Reads may be up to a minute behind where a value was read before (KV's own cache). Keys with a
-//! version are written once and never change, so they cannot be stale; `env/` and `key/` can, and
+//! version or a hash never mean anything else, so they cannot be stale; `env/` and `key/` can, and
 //! [`crate::snapshots`] says what follows.
 
 use std::fmt;
@@ -31,10 +30,8 @@ pub(crate) enum Key<'a> {
     Environment(&'a str),
     /// The snapshot of one version.
     Snapshot(&'a str, u64),
-    /// The environment document of one version.
-    Document(&'a str, u64),
-    /// A bucket of identity overrides of one version.
-    Overrides(&'a str, u64, u32),
+    /// A part of an environment's snapshots, by SHA-256 in hex.
+    Part(&'a str, &'a str),
     /// The environment that a server-side key (SHA-256, hex) opens.
     Server(&'a str),
 }
@@ -44,10 +41,7 @@ impl fmt::Display for Key<'_> {
         match self {
             Self::Environment(key) => write!(f, "env/{}", Escaped(key)),
             Self::Snapshot(key, version) => write!(f, "snap/{}/{version}", Escaped(key)),
-            Self::Document(key, version) => write!(f, "doc/{}/{version}", Escaped(key)),
-            Self::Overrides(key, version, bucket) => {
-                write!(f, "ovr/{}/{version}/{bucket}", Escaped(key))
-            }
+            Self::Part(key, sha256) => write!(f, "part/{}/{sha256}", Escaped(key)),
             Self::Server(sha256) => write!(f, "key/{}", Escaped(sha256)),
         }
     }
@@ -130,8 +124,7 @@ mod tests {
         for (key, name) in [
             (Key::Environment("abc"), "env/abc"),
             (Key::Snapshot("abc", 7), "snap/abc/7"),
-            (Key::Document("abc", 7), "doc/abc/7"),
-            (Key::Overrides("abc", 7, 3), "ovr/abc/7/3"),
+            (Key::Part("abc", "00ff"), "part/abc/00ff"),
             (Key::Server("00ff"), "key/00ff"),
         ] {
             assert_eq!(key.to_string(), name);
@@ -142,7 +135,7 @@ mod tests {
     fn parts_cannot_run_into_each_other() {
         assert_ne!(
             Key::Snapshot("a/1", 2).to_string(),
-            Key::Overrides("a", 1, 2).to_string().replace("ovr", "snap"),
+            Key::Part("a", "1/2").to_string().replace("part", "snap"),
         );
         assert_eq!(Key::Environment("a/%2F").to_string(), "env/a%2F%252F");
     }

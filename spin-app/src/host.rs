@@ -1,5 +1,6 @@
 //! The component as the core's [`Host`]: Spin's store, clock, randomness and variables.
 
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::{config, identities, snapshots};
 pub(crate) struct SpinHost {
     store: SpinStore,
     secret: Option<Vec<u8>>,
+    /// The head of the snapshot that this request is answered from.
+    served: RefCell<Option<snapshots::Head>>,
 }
 
 impl SpinHost {
@@ -26,6 +29,7 @@ impl SpinHost {
         Self {
             store: SpinStore::default(),
             secret: config::publishing_secret(request.uri().path()).await,
+            served: RefCell::default(),
         }
     }
 }
@@ -59,6 +63,7 @@ impl Host for SpinHost {
             return Ok(None);
         };
         let tag = head.tag();
+        *self.served.borrow_mut() = Some(head.clone());
         let Some(bytes) = bytes else {
             return Ok(snapshots::recall(&head.environment_key, &tag));
         };
@@ -68,16 +73,16 @@ impl Host for SpinHost {
         Ok(Some(snapshot))
     }
 
-    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
-        self.part(snapshot, "document").await
-    }
-
-    async fn override_bucket(
-        &self,
-        snapshot: &Snapshot,
-        bucket: u32,
-    ) -> Result<Option<Bytes>, Unavailable> {
-        self.part(snapshot, &format!("bucket/{bucket}")).await
+    async fn part(&self, snapshot: &Snapshot, number: u32) -> Result<Option<Bytes>, Unavailable> {
+        let head = self.served.borrow().clone();
+        let head = head.filter(|head| {
+            head.version == snapshot.version() && head.content_hash == snapshot.content_hash()
+        });
+        let (Some(head), Some(name)) = (head, snapshot.part_name(number)) else {
+            return Ok(None);
+        };
+        let part = snapshots::read_part(&self.store, &head, number, name).await?;
+        Ok(part.map(Bytes::from))
     }
 
     async fn identity(
@@ -99,25 +104,11 @@ impl Host for SpinHost {
     }
 
     async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
-        snapshots::install(&self.store, &package.into(), self.now()).await
+        snapshots::install(&self.store, package, self.now()).await
     }
 
     async fn held(&self) -> Result<Vec<Held>, Unavailable> {
         let heads = snapshots::held(&self.store).await?;
         Ok(heads.into_iter().map(Held::from).collect())
-    }
-}
-
-impl SpinHost {
-    async fn part(&self, snapshot: &Snapshot, part: &str) -> Result<Option<Bytes>, Unavailable> {
-        let bytes = snapshots::read_part(
-            &self.store,
-            snapshot.environment_key(),
-            snapshot.version(),
-            snapshot.content_hash(),
-            part,
-        )
-        .await?;
-        Ok(bytes.map(Bytes::from))
     }
 }

@@ -142,8 +142,8 @@ async fn send(publisher: &Publisher, target: &TargetRow, wanted: &Wanted) -> any
             "it is in the list but cannot be read".to_owned(),
         ));
     };
-    let body = package.bytes().clone();
-    match push::put(publisher.http(), &target.address(), &wanted.api_key, body).await {
+    let address = target.address();
+    match push::put(publisher.http(), &address, &wanted.api_key, &package).await {
         Ok(()) => {}
         Err(PushError::Package(reason)) => return Ok(Sent::Refused(reason)),
         Err(PushError::Edge(reason)) => bail!(reason),

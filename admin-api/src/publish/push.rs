@@ -3,10 +3,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use serde::Deserialize;
 use yardarm_core::edge::delivery::IdentityChange;
-use yardarm_core::edge::signature;
+use yardarm_core::edge::{MissingParts, signature};
+use yardarm_core::snapshot::Package;
 
 use crate::outbound::{Answer, OperatorClient};
 
@@ -42,13 +44,26 @@ pub(crate) struct Address {
     pub(crate) secret: String,
 }
 
-/// Puts a package. Stored, already held, and "a newer one is held" all mean that the edge is at least
-/// at this version.
+/// How many requests with parts of one package are on their way at once.
+const BATCHES_AT_ONCE: usize = 4;
+/// How often an edge is asked what it still lacks. More than once only where parts that it had went
+/// meanwhile.
+const ROUNDS: usize = 3;
+
+/// What an edge says to a package.
+enum Put {
+    /// It is at least at this version.
+    Confirmed,
+    /// It lacks these parts.
+    Lacks(Vec<u32>),
+}
+
+/// Puts a package: a small one whole, of a large one the snapshot and the parts that the edge lacks.
 pub(crate) async fn put(
     http: &OperatorClient,
     to: &Address,
     api_key: &str,
-    package: Bytes,
+    package: &Package,
 ) -> Result<(), PushError> {
     if !can_stand_in_a_path(api_key) {
         return Err(PushError::Package(
@@ -56,10 +71,48 @@ pub(crate) async fn put(
         ));
     }
     let path = format!("/edge/v1/environments/{}", encode(api_key));
-    let answer = exchange(http, to, Method::PUT, &path, package).await?;
+    let path = path.as_str();
+    let mut said = put_once(http, to, path, package.opening()).await?;
+    for _ in 0..ROUNDS {
+        let Put::Lacks(missing) = said else {
+            return Ok(());
+        };
+        let mut sending = stream::iter(package.batches(&missing))
+            .map(|batch| put_once(http, to, path, batch.bytes()))
+            .buffer_unordered(BATCHES_AT_ONCE);
+        while let Some(sent) = sending.next().await {
+            if matches!(sent?, Put::Confirmed) {
+                return Ok(());
+            }
+        }
+        said = put_once(http, to, path, package.snapshot()).await?;
+    }
+    match said {
+        Put::Confirmed => Ok(()),
+        Put::Lacks(missing) => Err(PushError::Package(format!(
+            "lacks {} parts after they were sent {ROUNDS} times",
+            missing.len()
+        ))),
+    }
+}
+
+/// Stored, already held, and "a newer one is held" all mean that the edge is at least at this version.
+async fn put_once(
+    http: &OperatorClient,
+    to: &Address,
+    path: &str,
+    body: Bytes,
+) -> Result<Put, PushError> {
+    let answer = exchange(http, to, Method::PUT, path, body).await?;
     match answer.status {
         StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::CONFLICT => {
-            Ok(())
+            Ok(Put::Confirmed)
+        }
+        StatusCode::ACCEPTED => {
+            let said: MissingParts = serde_json::from_slice(&answer.body).map_err(|error| {
+                PushError::Edge(format!("the list of what it lacks is damaged: {error}"))
+            })?;
+            Ok(Put::Lacks(said.missing))
         }
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE

@@ -30,11 +30,11 @@ fuzz_target!(|data: &[u8]| {
         server_keys: Vec::new(),
     };
     let (package, _) = compile(&publication);
-    let package = Package::open(package.bytes().clone()).expect("just compiled");
+    let package = Package::open(package.bytes()).expect("just compiled");
     let snapshot = Snapshot::open(package.snapshot()).expect("just compiled");
     let bucket = snapshot
-        .override_bucket(&identifier)
-        .and_then(|bucket| package.override_bucket(bucket))
+        .override_part(&identifier)
+        .and_then(|bucket| package.part(bucket))
         .map(OverrideBucket::new);
     let traits = [Trait {
         key: "x",

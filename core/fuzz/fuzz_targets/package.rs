@@ -7,10 +7,10 @@ use yardarm_core::snapshot::{Package, inspect};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(package) = Package::open(Bytes::copy_from_slice(data)) {
-        let meta = package.meta();
-        for bucket in 0..meta.override_buckets.min(16) {
-            package.override_bucket(bucket).expect("is there");
-        }
+        let _ = (package.meta(), package.document_page(0));
+        assert_eq!(package.missing().is_empty(), package.is_whole());
+        let again = Package::open(package.bytes()).expect("was taken in before");
+        assert_eq!(again.bytes(), package.bytes());
         inspect(&package);
     }
 });

@@ -50,7 +50,7 @@ fuzz_target!(|changes: Vec<(u16, u8)>| {
         Bytes::from(bytes)
     };
     let snapshot = Snapshot::open(damage(package().snapshot())).expect("the first bytes are whole");
-    let bucket = OverrideBucket::new(damage(package().override_bucket(0).expect("is there")));
+    let bucket = OverrideBucket::new(damage(package().part(1).expect("is there")));
     let traits = [Trait { key: "x", value: TraitValue::Text("ab") }];
     let identity = Identity { identifier: "i", hash_key: None, traits: &traits };
     for side in [Side::Client, Side::Server] {
@@ -61,7 +61,13 @@ fuzz_target!(|changes: Vec<(u16, u8)>| {
     }
     snapshot.write_identity_segments(&identity, &mut Vec::new());
     let _ = (snapshot.environment_key(), snapshot.content_hash(), snapshot.last_modified());
-    let _ = (snapshot.document_etag(), snapshot.updated_at_header(), snapshot.settings());
-    let _ = (snapshot.has_feature("f1"), snapshot.override_bucket("i"));
+    let _ = (snapshot.updated_at_header(), snapshot.settings());
+    let base = package().part(0).expect("is there");
+    for page in 0..snapshot.document_pages().min(4) {
+        let chunks = snapshot.document_page(page).map(|page| page.chunks.len());
+        let _ = snapshot.join_document(&base, &vec![base.clone(); chunks.unwrap_or(0).min(3)]);
+    }
+    let _ = (0..snapshot.parts().min(4)).filter_map(|part| snapshot.part_name(part)).count();
+    let _ = (snapshot.has_feature("f1"), snapshot.override_part("i"));
     let _ = snapshot.accepts_server_key(&[0; 32], Timestamp(0));
 });

@@ -84,8 +84,8 @@ impl<'a> Tasks<'a> {
             traits: black_box(&self.traits),
         };
         let bucket = snapshot
-            .override_bucket(identity.identifier)
-            .and_then(|bucket| self.package.override_bucket(bucket))
+            .override_part(identity.identifier)
+            .and_then(|bucket| self.package.part(bucket))
             .map(OverrideBucket::new);
         let mut out = Vec::new();
         snapshot.write_identity_flags(Side::Client, &identity, bucket.as_ref(), &mut out);

@@ -207,12 +207,12 @@ pub(super) async fn overrides<H: Host>(
     snapshot: &Snapshot,
     identifier: &str,
 ) -> Result<Option<OverrideBucket>, Refusal> {
-    let Some(bucket) = snapshot.override_bucket(identifier) else {
+    let Some(bucket) = snapshot.override_part(identifier) else {
         return Ok(None);
     };
     // Without its bucket an identity could get a flag that was overridden for it: no answer is better.
     let bytes = host
-        .override_bucket(snapshot, bucket)
+        .part(snapshot, bucket)
         .await?
         .ok_or(Refusal::Unavailable)?;
     Ok(Some(OverrideBucket::new(bytes)))

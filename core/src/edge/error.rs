@@ -79,6 +79,8 @@ pub(super) enum Refusal {
     NotFound(&'static str),
     /// 405.
     MethodNotAllowed(Method),
+    /// 410 with a reason.
+    Gone(&'static str),
     /// 406.
     NotAcceptable,
     /// 415, with the media type as it was sent.
@@ -111,6 +113,7 @@ impl Refusal {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Gone(_) => StatusCode::GONE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Bad(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -120,7 +123,7 @@ impl Refusal {
     /// The JSON body.
     pub(super) fn body(&self) -> Bytes {
         let text = match self {
-            Self::Denied(text) | Self::NotFound(text) => (*text).to_owned(),
+            Self::Denied(text) | Self::NotFound(text) | Self::Gone(text) => (*text).to_owned(),
             Self::MethodNotAllowed(method) => format!("Method \"{method}\" not allowed."),
             Self::NotAcceptable => "Could not satisfy the request Accept header.".to_owned(),
             Self::UnsupportedMediaType(name) => {

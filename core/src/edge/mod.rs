@@ -50,6 +50,7 @@ pub mod usage;
 pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange, TraitScalar};
 pub use own_json::read_json;
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};
+pub use publication::MissingParts;
 pub use route::{READ_HEADERS, read_headers};
 
 /// What Python's decoder says of a body that is not JSON, position included; `None` when it is. For

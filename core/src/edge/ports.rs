@@ -5,6 +5,7 @@
     reason = "Send is inferred per host; a Worker's futures are not Send"
 )]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,10 +30,16 @@ pub enum KeyRef<'a> {
 }
 
 /// What a host did with a package.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Install {
     /// Stored and serving.
     Stored,
+    /// Newer than what is held, but these parts are not here. Those that came are kept for a while,
+    /// and what was held keeps serving.
+    Incomplete {
+        /// Numbers of the parts.
+        missing: Vec<u32>,
+    },
     /// The same version is already held: nothing changed, and nothing is wrong.
     Already,
     /// A newer version is held and keeps serving.
@@ -89,15 +96,25 @@ pub trait Host {
     /// says where to look: the core asks the snapshot whether the key still opens it.
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable>;
 
-    /// The environment document that belongs to this very version of the snapshot.
-    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable>;
+    /// A part of this very version of the snapshot, which names it (`Snapshot::part_name`).
+    async fn part(&self, snapshot: &Snapshot, number: u32) -> Result<Option<Bytes>, Unavailable>;
 
-    /// A bucket of identity overrides that belongs to this very version of the snapshot.
-    async fn override_bucket(
+    /// Some of the parts, in order; `None` when any of them is not there. A host whose store is far
+    /// away asks for them side by side.
+    async fn parts(
         &self,
         snapshot: &Snapshot,
-        bucket: u32,
-    ) -> Result<Option<Bytes>, Unavailable>;
+        numbers: Range<u32>,
+    ) -> Result<Option<Vec<Bytes>>, Unavailable> {
+        let mut parts = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            match self.part(snapshot, number).await? {
+                Some(part) => parts.push(part),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(parts))
+    }
 
     /// What is stored of an identity.
     async fn identity(
@@ -128,7 +145,8 @@ pub trait Host {
 
     /// Stores a checked package unless a newer version is held, so that a reader sees either the old
     /// or the new one whole; also points every server key hash of it at the environment and forgets
-    /// hashes the previous package had and this one has not.
+    /// hashes the previous package had and this one has not. Parts that the package lacks are taken
+    /// from what is held or came before; with any still missing, the version waits for them.
     async fn install(&self, package: &Package) -> Result<Install, Unavailable>;
 
     /// What is held, tombstones included.

@@ -1,9 +1,13 @@
 //! The publication routes: a control plane hands over packages and asks what is held (DESIGN.md,
 //! "publication"). Every request is signed; without a secret the routes are not there.
+//!
+//! A package may come without parts that the edge has or is about to get: a large environment's
+//! overrides travel some at a time, and only those that changed (docs/adr/0007-parts.md).
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use serde::Deserialize;
 
 use super::error::Refusal;
 use super::json_text;
@@ -15,8 +19,9 @@ use crate::snapshot::Package;
 
 /// `PUT /edge/v1/environments/<key>`.
 ///
-/// 201 stored, 200 already held, 409 a newer one is held, 400 damaged or of another environment, 401
-/// not signed as it must be. Whatever the answer but 201, what was held keeps serving.
+/// 201 stored, 200 already held, 202 with the numbers of parts that are missing, 409 a newer one is
+/// held, 400 damaged, of another format or of another environment, 401 not signed as it must be.
+/// Whatever the answer but 201, what was held keeps serving.
 pub(super) async fn put<H: Host>(
     host: &H,
     head: &Parts,
@@ -40,6 +45,17 @@ pub(super) async fn put<H: Host>(
     let (status, version) = match host.install(&package).await {
         Ok(Install::Stored) => (StatusCode::CREATED, meta.version),
         Ok(Install::Already) => (StatusCode::OK, meta.version),
+        Ok(Install::Incomplete { missing }) => {
+            let mut out = br#"{"detail":"Parts are missing.","missing":["#.to_vec();
+            for (index, number) in missing.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(number.to_string().as_bytes());
+            }
+            out.extend_from_slice(b"]}");
+            return reply::plain_json(StatusCode::ACCEPTED, out.into());
+        }
         Ok(Install::Older { held }) => {
             let mut out = br#"{"detail":"A newer version is held.","version":"#.to_vec();
             out.extend_from_slice(held.to_string().as_bytes());
@@ -57,6 +73,13 @@ pub(super) async fn put<H: Host>(
         },
     );
     reply::plain_json(status, out.into())
+}
+
+/// What an edge says when parts are missing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MissingParts {
+    /// Their numbers in the package.
+    pub missing: Vec<u32>,
 }
 
 /// `GET /edge/v1/environments`: what is held, tombstones included.

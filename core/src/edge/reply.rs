@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LINK,
+    LOCATION, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Response, StatusCode};
 
@@ -203,11 +203,17 @@ fn cache_tag(environment_key: &str) -> Vec<u8> {
 }
 
 /// Lets who asked for the environment document keep it, and ask again with its validators.
-pub(super) fn cache_document(reply: &mut Response<Bytes>, snapshot: &Snapshot) {
+pub(super) fn cache_document(reply: &mut Response<Bytes>, snapshot: &Snapshot, etag: &str) {
     let headers = reply.headers_mut();
     headers.insert(CACHE_CONTROL, fixed!("private, no-cache"));
-    set_text(headers, ETAG, snapshot.document_etag());
+    set_text(headers, ETAG, etag);
     set_text(headers, LAST_MODIFIED, snapshot.last_modified());
+}
+
+/// Says where the next page is (RFC 8288).
+pub(super) fn link_next(reply: &mut Response<Bytes>, target: &str) {
+    let link = format!("<{target}>; rel=\"next\"");
+    set_text(reply.headers_mut(), LINK, &link);
 }
 
 /// Turns a reply into one without a body: 304 and 412.

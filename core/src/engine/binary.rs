@@ -69,11 +69,6 @@ impl Writer {
     }
 
     /// Appends eight bytes.
-    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    /// Appends eight bytes.
     pub(crate) fn i64(&mut self, value: i64) -> &mut Self {
         self.bytes(&value.to_le_bytes())
     }

@@ -58,7 +58,7 @@ impl<'a> Answer<'a> {
             segments: snapshot.part(Part::Segments).as_chunks().0,
             session: Session::new(plan, snapshot.patterns(), Some(subject)),
             overrides: overrides
-                .filter(|bucket| bucket.version() == Some(snapshot.version()))
+                .filter(|bucket| bucket.is_one())
                 .map(|bucket| bucket.of(identity.identifier))
                 .unwrap_or_default(),
             key,

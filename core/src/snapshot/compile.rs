@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::document::{Document, FeatureState};
 use super::fragments::Fragments;
 use super::layout::{self, Part, flag};
 use super::package::{self, Package};
+use super::pages::{self, Pages};
 use super::publication::{Publication, ServerKey};
-use super::{ascii_json, mapping, overrides};
+use super::view::Snapshot;
+use super::{mapping, overrides};
 use crate::engine::binary::{self, Pool, Span, Writer};
 use crate::engine::{coerce, plan};
 use crate::time::Timestamp;
@@ -19,29 +22,29 @@ use crate::time::Timestamp;
 pub fn compile(publication: &Publication) -> (Package, Vec<String>) {
     let mut warnings = Vec::new();
     let fragments = Fragments::new(publication);
-    let document = served_document(&publication.document);
-    let buckets = overrides::write_buckets(
-        &publication.document,
-        &fragments,
-        publication.version,
-        &mut warnings,
-    );
+    let document = pages::write(&publication.document);
+    let buckets = overrides::write_buckets(&publication.document, &fragments, &mut warnings);
     let mut section = Section::new(publication, &fragments);
     section.set_flags(settings(&publication.document));
     section.set(layout::BUCKETS, &binary::count(buckets.len()).to_le_bytes());
-    section.write_texts(&document);
+    section.write_texts();
     section.write_features(&mut warnings);
     section.write_states();
     section.write_segments();
     section.write_server_keys(&publication.server_keys, &mut warnings);
     let plan = plan::compile(&mapping::context(&publication.document), &mut warnings);
     section.part(Part::Plan, &plan);
-    let snapshot = section.finish();
-    (package::assemble(&snapshot, &document, &buckets), warnings)
+    section.write_pages(&document);
+    let hashes = buckets.iter().map(|bucket| Sha256::digest(bucket).into());
+    let hashes: Vec<[u8; 32]> = document.hashes.iter().copied().chain(hashes).collect();
+    let parts = document.parts.into_iter().chain(buckets).map(Bytes::from);
+    let parts: Vec<Bytes> = parts.collect();
+    section.write_parts(&hashes, &parts);
+    (Package::new(section.finish(), parts), warnings)
 }
 
-/// A section that says only that the environment is gone.
-pub(super) fn tombstone(environment_key: &str, version: u64, updated_at_micros: i64) -> Vec<u8> {
+/// A package that says only that the environment is gone.
+pub(super) fn tombstone(environment_key: &str, version: u64, updated_at_micros: i64) -> Package {
     let mut texts = Pool::after(layout::HEADER);
     let key = texts.add(environment_key);
     let mut bytes = texts.into_bytes();
@@ -53,17 +56,7 @@ pub(super) fn tombstone(environment_key: &str, version: u64, updated_at_micros: 
         &updated_at_micros.to_le_bytes(),
     );
     put(&mut bytes, layout::FLAGS, &flag::GONE.to_le_bytes());
-    sealed(bytes)
-}
-
-/// The document's JSON as it is served.
-fn served_document(document: &Document) -> Vec<u8> {
-    if document.use_identity_overrides_in_local_eval {
-        return ascii_json::to_vec(document);
-    }
-    let mut without_overrides = document.clone();
-    without_overrides.identity_overrides.clear();
-    ascii_json::to_vec(&without_overrides)
+    Package::new(sealed(bytes), [])
 }
 
 fn settings(document: &Document) -> u32 {
@@ -135,7 +128,7 @@ impl<'a> Section<'a> {
         self.tables.push((part, bytes.to_vec()));
     }
 
-    fn write_texts(&mut self, document: &[u8]) {
+    fn write_texts(&mut self) {
         let updated_at = Timestamp(self.publication.updated_at_micros);
         #[expect(clippy::cast_precision_loss, reason = "Flagsmith answers a float")]
         let seconds = updated_at.micros() as f64 / 1e6;
@@ -145,7 +138,6 @@ impl<'a> Section<'a> {
             coerce::float_text(seconds).as_bytes(),
         );
         self.text(Part::LastModified, updated_at.http_date().as_bytes());
-        self.text(Part::DocumentEtag, etag(document).as_bytes());
     }
 
     /// The bodies of `GET /flags/` for both sides, and the features within.
@@ -305,7 +297,29 @@ impl<'a> Section<'a> {
         self.part(Part::ServerKeys, &records.0);
     }
 
-    fn finish(self) -> Vec<u8> {
+    /// Which parts the package has.
+    fn write_parts(&mut self, hashes: &[[u8; 32]], parts: &[Bytes]) {
+        let mut records = Writer::default();
+        for (hash, part) in hashes.iter().zip(parts) {
+            records.bytes(hash).u32(binary::count(part.len()));
+        }
+        self.part(Part::PackageParts, &records.0);
+    }
+
+    /// How the document is put together.
+    fn write_pages(&mut self, document: &Pages) {
+        self.set(layout::SPLIT, &document.split.to_le_bytes());
+        let mut records = Writer::default();
+        for page in &document.pages {
+            records
+                .u32(page.first)
+                .u32(page.count)
+                .span(self.texts.add(&page.etag));
+        }
+        self.part(Part::DocumentPages, &records.0);
+    }
+
+    fn finish(self) -> Snapshot {
         let mut out = Writer(self.texts.into_bytes());
         let mut header = self.header;
         for (part, bytes) in self.tables {
@@ -390,11 +404,13 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
 }
 
-/// With what every section starts with.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+/// With what every section starts with, and the hash of its content.
+fn sealed(mut bytes: Vec<u8>) -> Snapshot {
     let length = bytes.len() as u64;
     put(&mut bytes, 0, layout::MAGIC);
     put(&mut bytes, 4, &layout::FORMAT.to_le_bytes());
     put(&mut bytes, layout::LENGTH, &length.to_le_bytes());
-    bytes
+    let hash = super::hex::encode(&package::content_hash(&bytes));
+    put(&mut bytes, layout::HASH.start, hash.as_bytes());
+    Snapshot::made(bytes)
 }

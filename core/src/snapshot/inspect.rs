@@ -19,9 +19,7 @@ pub fn inspect(package: &Package) -> String {
 
 fn write_package(package: &Package, out: &mut String) -> fmt::Result {
     let meta = package.meta();
-    let Ok(snapshot) = Snapshot::open(package.snapshot()) else {
-        return writeln!(out, "not a package");
-    };
+    let snapshot = package.opened();
     let changed = Timestamp(meta.updated_at_micros).http_date();
     writeln!(out, "environment   {}", meta.environment_key)?;
     writeln!(out, "version       {}", meta.version)?;
@@ -33,40 +31,63 @@ fn write_package(package: &Package, out: &mut String) -> fmt::Result {
             "tombstone     the environment is gone; its key is refused"
         );
     }
-    write_sizes(package, &snapshot, out)?;
-    write_server_keys(&snapshot, out)?;
-    match serde_json::from_slice::<Document>(&package.document()) {
-        Ok(document) => write_document(&document, out),
-        Err(error) => writeln!(out, "\nthe document is no environment document: {error}"),
+    write_sizes(package, snapshot, out)?;
+    write_server_keys(snapshot, out)?;
+    let missing = package.missing().len();
+    if missing > 0 {
+        return writeln!(out, "\n{missing} of its parts are not in here");
+    }
+    match document(package) {
+        Some(document) => write_document(&document, out),
+        None => writeln!(out, "\nthe document is no environment document"),
     }
 }
 
+/// The document of a package, all of its pages.
+fn document(package: &Package) -> Option<Document> {
+    let mut whole: Option<Document> = None;
+    for number in 0..package.opened().document_pages() {
+        let page = package.document_page(number)?;
+        let mut page: Document = serde_json::from_slice(&page).ok()?;
+        match &mut whole {
+            Some(whole) => whole
+                .identity_overrides
+                .append(&mut page.identity_overrides),
+            None => whole = Some(page),
+        }
+    }
+    whole
+}
+
 fn write_sizes(package: &Package, snapshot: &Snapshot, out: &mut String) -> fmt::Result {
-    let meta = package.meta();
-    let buckets: Vec<usize> = (0..meta.override_buckets)
-        .filter_map(|bucket| package.override_bucket(bucket))
-        .map(|bucket| bucket.len())
+    let names: Vec<_> = (0..snapshot.parts())
+        .filter_map(|number| snapshot.part_name(number))
+        .map(|name| name.length)
         .collect();
+    let first_bucket = names.len().saturating_sub(snapshot.buckets() as usize);
+    let (document, buckets) = names.split_at(first_bucket);
     let (client, server) = (
         snapshot.flags(Side::Client).0,
         snapshot.flags(Side::Server).0,
     );
-    let (snapshot, document) = (package.snapshot().len(), package.document().len());
-    writeln!(out, "\nsize          {} bytes", package.bytes().len())?;
-    writeln!(out, "  snapshot    {snapshot}")?;
+    writeln!(out, "\nsize          {} bytes", package.size())?;
+    writeln!(out, "  snapshot    {}", snapshot.bytes().len())?;
     writeln!(
         out,
         "    /flags/   {} for client keys, {} for server keys",
         client.len(),
         server.len()
     )?;
-    writeln!(out, "  document    {document}")?;
-    let largest = buckets.iter().max().copied().unwrap_or_default();
-    let (count, sum) = (buckets.len(), buckets.iter().sum::<usize>());
-    writeln!(
-        out,
-        "  overrides   {sum} in {count} buckets, the largest {largest}"
-    )
+    for (what, lengths) in [("document ", document), ("overrides", buckets)] {
+        let sum: u64 = lengths.iter().copied().map(u64::from).sum();
+        let largest = lengths.iter().max().copied().unwrap_or_default();
+        let count = lengths.len();
+        writeln!(
+            out,
+            "  {what}   {sum} in {count} parts, the largest {largest}"
+        )?;
+    }
+    writeln!(out, "  pages       {}", snapshot.document_pages())
 }
 
 fn write_server_keys(snapshot: &Snapshot, out: &mut String) -> fmt::Result {

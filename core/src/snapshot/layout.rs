@@ -4,8 +4,11 @@ use crate::engine::binary::Span;
 
 /// First bytes of a snapshot section.
 pub(super) const MAGIC: &[u8; 4] = b"YDSN";
-/// The format this version writes, and the newest it reads.
-pub(super) const FORMAT: u32 = 1;
+/// First bytes of a package in format 1.
+pub(super) const FIRST_MAGIC: &[u8; 4] = b"YDPK";
+/// The format this version writes, and the only one it reads: a control plane compiles again rather
+/// than convert. It grows with every change of a layout, of the override buckets too.
+pub(super) const FORMAT: u32 = 2;
 
 /// Length of the whole section.
 pub(super) const LENGTH: usize = 8;
@@ -19,7 +22,9 @@ pub(super) const UPDATED_AT: usize = 88;
 pub(super) const FLAGS: usize = 96;
 /// How many override buckets there are.
 pub(super) const BUCKETS: usize = 100;
-const PARTS: usize = 104;
+/// Where in the document's base its chunks of overrides belong.
+pub(super) const SPLIT: usize = 104;
+const PARTS: usize = 112;
 /// Where the header ends.
 pub(super) const HEADER: usize = PARTS + Part::COUNT * Span::SIZE;
 
@@ -40,7 +45,6 @@ pub(super) enum Part {
     EnvironmentKey,
     UpdatedAtHeader,
     LastModified,
-    DocumentEtag,
     ServerBody,
     ServerEtag,
     ClientBody,
@@ -52,10 +56,12 @@ pub(super) enum Part {
     Tails,
     Segments,
     Plan,
+    PackageParts,
+    DocumentPages,
 }
 
 impl Part {
-    pub(super) const COUNT: usize = 15;
+    pub(super) const COUNT: usize = 16;
 
     /// Where the header says where this part is.
     pub(super) const fn at(self) -> usize {
@@ -119,4 +125,26 @@ pub(super) fn lower_case(name: &str) -> String {
         .flat_map(char::to_lowercase)
         .map(|letter| if letter == 'ς' { 'σ' } else { letter })
         .collect()
+}
+
+/// A part of the package: the document's base, its chunks, and last the override buckets.
+pub(super) mod package_part {
+    /// SHA-256 of the part.
+    pub(in super::super) const HASH: usize = 0;
+    /// Its length.
+    pub(in super::super) const LENGTH: usize = 32;
+    /// Bytes of a record.
+    pub(in super::super) const SIZE: usize = 36;
+}
+
+/// A page of the document.
+pub(super) mod document_page {
+    /// Its first chunk, by the part's number.
+    pub(in super::super) const FIRST: usize = 0;
+    /// How many chunks.
+    pub(in super::super) const COUNT: usize = 4;
+    /// Its entity tag, quoted.
+    pub(in super::super) const ETAG: usize = 8;
+    /// Bytes of a record.
+    pub(in super::super) const SIZE: usize = 16;
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Publication`] (Flagsmith's environment document, what `/flags/` shows beyond it, and the
 //! hashed server keys) is compiled once into a [`Package`]: the [`Snapshot`] that answers are made
-//! from, the document's JSON for local-evaluation SDKs, and the identity overrides in buckets.
+//! from, and parts: the document's JSON for local-evaluation SDKs and the identity overrides in
+//! buckets.
 
 mod answer;
 pub mod ascii_json;
@@ -14,6 +15,7 @@ mod layout;
 mod mapping;
 mod overrides;
 mod package;
+mod pages;
 pub mod publication;
 mod resolved;
 mod view;
@@ -27,6 +29,6 @@ pub use overrides::OverrideBucket;
 pub use package::{Package, PackageError, PackageMeta};
 pub use publication::{Publication, ServerKey};
 pub use resolved::Resolved;
-pub use view::{Settings, Side, Snapshot, SnapshotError};
+pub use view::{DocumentPage, PartName, Settings, Side, Snapshot, SnapshotError};
 
 use crate::hex;

@@ -1,7 +1,8 @@
 //! Identity overrides in buckets: one is read for an answer, however many there are.
 //!
-//! A bucket belongs to one version of one snapshot, whose features it names by number. Inside, an
-//! identity is found by a hash table, not by a search.
+//! A bucket is a part of a package. It names features by number and says nothing of versions, so that
+//! it stays the same, and keeps its name, from one version to the next while nobody in it changes and
+//! no feature goes. Inside, an identity is found by a hash table, not by a search.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +10,23 @@ use bytes::Bytes;
 
 use super::document::{Document, FeatureState, IdentityOverride};
 use super::fragments::Fragments;
+use super::layout::FORMAT;
 use super::mapping;
-use crate::engine::binary::{self, Pool, Span, Writer, f64_at, u32_at, u64_at};
+use crate::engine::binary::{self, Pool, Span, Writer, f64_at, u32_at};
 use crate::engine::percentage;
 use crate::engine::plan::write_variants;
 
 const MAGIC: &[u8; 4] = b"YDOB";
-const FORMAT: u32 = 1;
-const VERSION: usize = 8;
-const TABLE: usize = 16;
-const IDENTITIES: usize = 24;
-const ENTRIES: usize = 32;
-const VARIANTS: usize = 40;
-const HEADER: usize = 48;
+const TABLE: usize = 8;
+const IDENTITIES: usize = 16;
+const ENTRIES: usize = 24;
+const VARIANTS: usize = 32;
+const HEADER: usize = 40;
 
 /// Buckets are cut so that on average they are half to all of this large, in bytes.
 const BUCKET: usize = 64 * 1024;
 
-/// A bucket of identity overrides, as `Package::override_bucket` cut it.
+/// A bucket of identity overrides: the part of a package that `Snapshot::override_part` names.
 #[derive(Debug, Clone, Default)]
 pub struct OverrideBucket {
     bytes: Bytes,
@@ -38,10 +38,9 @@ impl OverrideBucket {
         Self { bytes }
     }
 
-    /// The version of the environment that it belongs to; `None` for bytes that are no bucket.
-    pub fn version(&self) -> Option<u64> {
-        let is_bucket = self.bytes.starts_with(MAGIC) && u32_at(&self.bytes, MAGIC.len()) == FORMAT;
-        is_bucket.then(|| u64_at(&self.bytes, VERSION))
+    /// Whether the bytes are a bucket at all.
+    pub(super) fn is_one(&self) -> bool {
+        self.bytes.starts_with(MAGIC) && u32_at(&self.bytes, MAGIC.len()) == FORMAT
     }
 
     /// The overrides of an identity, by feature.
@@ -168,7 +167,6 @@ pub(super) fn bucket_of(identifier: &str, buckets: u32) -> Option<u32> {
 pub(super) fn write_buckets(
     document: &Document,
     fragments: &Fragments<'_>,
-    version: u64,
     warnings: &mut Vec<String>,
 ) -> Vec<Vec<u8>> {
     let features: BTreeMap<&str, u32> = document
@@ -200,7 +198,7 @@ pub(super) fn write_buckets(
     }
     buckets
         .iter()
-        .map(|identities| write_bucket(identities, fragments, version))
+        .map(|identities| write_bucket(identities, fragments))
         .collect()
 }
 
@@ -235,11 +233,7 @@ fn collect<'a>(
     identities
 }
 
-fn write_bucket(
-    identities: &[(&str, &States<'_>)],
-    fragments: &Fragments<'_>,
-    version: u64,
-) -> Vec<u8> {
+fn write_bucket(identities: &[(&str, &States<'_>)], fragments: &Fragments<'_>) -> Vec<u8> {
     let mut texts = Pool::after(HEADER);
     let (mut records, mut entries, mut variants) =
         (Writer::default(), Writer::default(), Writer::default());
@@ -283,7 +277,7 @@ fn write_bucket(
         out.append(&variants.0),
     ];
     let mut header = Writer::default();
-    header.bytes(MAGIC).u32(FORMAT).u64(version);
+    header.bytes(MAGIC).u32(FORMAT);
     for part in parts {
         header.span(part);
     }

@@ -1,8 +1,14 @@
-//! The package: what travels from the control plane to an edge in one signed `PUT`.
+//! The package: one version of an environment as it travels and as hosts store it
+//! (docs/adr/0007-parts.md).
 //!
-//! A header with the content hash and the end of each section, then the snapshot, the document's JSON
-//! and the override buckets. The hash covers all of it; where the hash itself stands, in the
-//! header and in the snapshot, zeros are hashed.
+//! It is the snapshot and the parts that the snapshot names by number and SHA-256: the environment
+//! document and the override buckets. On its way a package is the snapshot, which says how long it is,
+//! and then any of its parts in ascending order: a number in four bytes, and as many bytes as the
+//! snapshot says the part has. With all of its parts a package is whole; a snapshot alone is the list
+//! of what there is. Since the snapshot's content hash covers the hashes of the parts, it stands for
+//! all of them.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -10,27 +16,25 @@ use sha2::{Digest, Sha256};
 use super::layout;
 use super::view::{Snapshot, SnapshotError};
 use super::{compile, hex};
-use crate::engine::binary::{Writer, u32_at, u64_at};
+use crate::engine::binary::{Writer, u32_at};
 
-const MAGIC: &[u8; 4] = b"YDPK";
-const FORMAT: u32 = 1;
-const HASH: usize = 8;
-const BUCKETS: usize = 40;
-/// Where the ends of the sections are said, eight bytes each: of the snapshot, of the document, of
-/// every bucket.
-const ENDS: usize = 44;
-const SNAPSHOT: usize = 0;
-const DOCUMENT: usize = 1;
-const FIRST_BUCKET: usize = 2;
+/// Up to this many bytes and parts a package goes in one request, whatever the other side has.
+const ONE_REQUEST: (usize, usize) = (1 << 20, 32);
+/// Bytes and parts of one request that brings what was lacking. Half of what Workers allow calls to
+/// stores within a request on the free plan.
+const BATCH: (usize, usize) = (1 << 20, 24);
+/// Bytes in front of a part.
+const NUMBER: usize = 4;
 
-/// A compiled environment as it travels and as hosts store it: the snapshot, the document's JSON and
-/// the override buckets, under one content hash.
+/// A compiled environment as it travels and as hosts store it: the snapshot, and all of its parts or
+/// some. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Package {
-    bytes: Bytes,
+    snapshot: Snapshot,
+    parts: Arc<[Option<Bytes>]>,
 }
 
-/// What a host needs to file a package, without opening the snapshot.
+/// What a host needs to file a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageMeta {
     /// The environment's client-side key.
@@ -45,8 +49,6 @@ pub struct PackageMeta {
     pub gone: bool,
     /// SHA-256 of every server-side key (also revoked ones), lower-case hex.
     pub server_keys: Vec<String>,
-    /// How many override buckets it has.
-    pub override_buckets: u32,
 }
 
 /// Why bytes are not a package.
@@ -58,182 +60,221 @@ pub enum PackageError {
     /// Made by a newer Yardarm.
     #[error("package format {0} is newer than this edge understands")]
     TooNew(u32),
+    /// Made by an older Yardarm.
+    #[error("package format {0} is older than this edge understands")]
+    TooOld(u32),
+}
+
+impl From<SnapshotError> for PackageError {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Damaged(what) => Self::Damaged(what),
+            SnapshotError::TooNew(format) => Self::TooNew(format),
+            SnapshotError::TooOld(format) => Self::TooOld(format),
+        }
+    }
 }
 
 impl Package {
     /// The tombstone of an environment that was deleted or whose key changed.
     pub fn tombstone(environment_key: &str, version: u64, updated_at_micros: i64) -> Self {
-        let snapshot = compile::tombstone(environment_key, version, updated_at_micros);
-        assemble(&snapshot, b"", &[])
+        compile::tombstone(environment_key, version, updated_at_micros)
     }
 
-    /// Takes bytes from outside: checks structure, format version and content hash.
+    /// A whole one.
+    pub(super) fn new(snapshot: Snapshot, parts: impl IntoIterator<Item = Bytes>) -> Self {
+        Self {
+            snapshot,
+            parts: parts.into_iter().map(Some).collect(),
+        }
+    }
+
+    /// Takes bytes from outside: checks structure, format version and every hash. What is kept are
+    /// copies, so that no part keeps the others in memory.
     pub fn open(bytes: Bytes) -> Result<Self, PackageError> {
-        if !bytes.starts_with(MAGIC) {
-            return Err(PackageError::Damaged("not a package"));
-        }
-        match u32_at(&bytes, MAGIC.len()) {
-            FORMAT => {}
-            newer if newer > FORMAT => return Err(PackageError::TooNew(newer)),
-            _ => return Err(PackageError::Damaged("format 0")),
-        }
-        let package = Self { bytes };
-        if !package.is_whole() {
-            return Err(PackageError::Damaged("cut short, or too long"));
-        }
-        let snapshot = Snapshot::open(package.snapshot()).map_err(|error| match error {
-            SnapshotError::Damaged(what) => PackageError::Damaged(what),
-            SnapshotError::TooNew(format) => PackageError::TooNew(format),
-        })?;
-        let hash = package.hash();
-        let is_stored = package.bytes.get(HASH..BUCKETS) == Some(hash.as_slice());
-        if !is_stored || snapshot.content_hash() != hex::encode(&hash) {
+        let length = Snapshot::length_of(&bytes)?;
+        let (head, mut rest) = bytes
+            .split_at_checked(length)
+            .ok_or(PackageError::Damaged("cut short"))?;
+        let snapshot = Snapshot::open(Bytes::copy_from_slice(head))?;
+        if snapshot.content_hash() != hex::encode(&content_hash(head)) {
             return Err(PackageError::Damaged("the content does not fit its hash"));
         }
-        if snapshot.buckets() != package.buckets() {
-            return Err(PackageError::Damaged("override buckets are missing"));
+        let mut parts = vec![None; snapshot.parts() as usize];
+        let mut next = 0;
+        while !rest.is_empty() {
+            let number = u32_at(rest, 0);
+            let named = snapshot.part_name(number).filter(|_| number >= next);
+            let name = named.ok_or(PackageError::Damaged("a part that it does not name"))?;
+            let end = NUMBER.saturating_add(name.length as usize);
+            let part = rest
+                .get(NUMBER..end)
+                .ok_or(PackageError::Damaged("a part is cut short"))?;
+            if !name.is_of(part) {
+                return Err(PackageError::Damaged("a part does not fit its hash"));
+            }
+            parts[number as usize] = Some(Bytes::copy_from_slice(part));
+            next = number.saturating_add(1);
+            rest = &rest[end..];
         }
-        Ok(package)
+        Ok(Self {
+            snapshot,
+            parts: parts.into(),
+        })
     }
 
-    /// The bytes to send or store.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// The bytes to send or store: the snapshot and the parts that are here.
+    pub fn bytes(&self) -> Bytes {
+        let mut out = Writer(Vec::with_capacity(self.size()));
+        out.bytes(self.snapshot.bytes());
+        for (number, part) in (0..).zip(&*self.parts) {
+            if let Some(part) = part {
+                out.u32(number).bytes(part);
+            }
+        }
+        out.0.into()
+    }
+
+    /// How many bytes [`Self::bytes`] are.
+    pub fn size(&self) -> usize {
+        let parts = self.parts.iter().flatten();
+        let parts: usize = parts.map(|part| NUMBER + part.len()).sum();
+        self.snapshot.bytes().len() + parts
     }
 
     /// Who, which version, which keys.
     pub fn meta(&self) -> PackageMeta {
-        // A package was checked when it was taken in, or made here.
-        Snapshot::open(self.snapshot()).map_or_else(
-            |_| PackageMeta {
-                environment_key: String::new(),
-                version: 0,
-                content_hash: String::new(),
-                updated_at_micros: 0,
-                gone: true,
-                server_keys: Vec::new(),
-                override_buckets: 0,
-            },
-            |snapshot| PackageMeta {
-                environment_key: snapshot.environment_key().to_owned(),
-                version: snapshot.version(),
-                content_hash: snapshot.content_hash().to_owned(),
-                updated_at_micros: snapshot.updated_at().micros(),
-                gone: snapshot.settings().gone,
-                server_keys: snapshot
-                    .server_keys()
-                    .map(|(hash, ..)| hex::encode(hash))
-                    .collect(),
-                override_buckets: self.buckets(),
-            },
-        )
+        let snapshot = &self.snapshot;
+        PackageMeta {
+            environment_key: snapshot.environment_key().to_owned(),
+            version: snapshot.version(),
+            content_hash: snapshot.content_hash().to_owned(),
+            updated_at_micros: snapshot.updated_at().micros(),
+            gone: snapshot.settings().gone,
+            server_keys: snapshot
+                .server_keys()
+                .map(|(hash, ..)| hex::encode(hash))
+                .collect(),
+        }
     }
 
     /// The section that `Snapshot::open` reads.
     pub fn snapshot(&self) -> Bytes {
-        self.section(SNAPSHOT)
+        self.snapshot.bytes().clone()
     }
 
-    /// The environment document's JSON as served to local-evaluation SDKs: without identity overrides
-    /// where `use_identity_overrides_in_local_eval` is false.
-    pub fn document(&self) -> Bytes {
-        self.section(DOCUMENT)
+    /// The same, opened.
+    pub fn opened(&self) -> &Snapshot {
+        &self.snapshot
     }
 
-    /// One bucket of identity overrides; `None` past the last.
-    pub fn override_bucket(&self, bucket: u32) -> Option<Bytes> {
-        (bucket < self.buckets()).then(|| self.section(FIRST_BUCKET + bucket as usize))
+    /// A part by its number; `None` where there is no such part or it is not here.
+    pub fn part(&self, number: u32) -> Option<Bytes> {
+        self.parts.get(number as usize)?.clone()
     }
 
-    fn buckets(&self) -> u32 {
-        u32_at(&self.bytes, BUCKETS)
+    /// A page of the environment document, counted from 0; `None` where there is no such page or parts
+    /// of it are not here.
+    pub fn document_page(&self, number: u32) -> Option<Bytes> {
+        let chunks = self.snapshot.document_page(number)?.chunks;
+        let chunks: Option<Vec<Bytes>> = chunks.map(|chunk| self.part(chunk)).collect();
+        self.snapshot.join_document(&self.part(0)?, &chunks?)
     }
 
-    fn header_length(&self) -> usize {
-        ENDS.saturating_add(self.sections().saturating_mul(8))
+    /// The numbers of the parts that are not here.
+    pub fn missing(&self) -> Vec<u32> {
+        let parts = (0..).zip(&*self.parts);
+        parts
+            .filter_map(|(number, part)| part.is_none().then_some(number))
+            .collect()
     }
 
-    fn sections(&self) -> usize {
-        FIRST_BUCKET.saturating_add(self.buckets() as usize)
+    /// Whether all parts are here.
+    pub fn is_whole(&self) -> bool {
+        self.parts.iter().all(Option::is_some)
     }
 
-    /// Where a section ends; the one before the first ends where the header does.
-    fn end(&self, section: usize) -> usize {
-        let end = u64_at(&self.bytes, ENDS.saturating_add(section.saturating_mul(8)));
-        usize::try_from(end).unwrap_or(usize::MAX)
-    }
-
-    /// Whether the sections lie one after the other up to the last byte.
-    fn is_whole(&self) -> bool {
-        let header = self.header_length();
-        if header > self.bytes.len() {
-            return false;
+    /// The same with only these of its parts.
+    #[must_use]
+    pub fn with_only(&self, numbers: &[u32]) -> Self {
+        let mut parts = vec![None; self.parts.len()];
+        for number in numbers {
+            if let Some(place) = parts.get_mut(*number as usize) {
+                *place = self.part(*number);
+            }
         }
-        let ends: Vec<usize> = (0..self.sections())
-            .map(|section| self.end(section))
-            .collect();
-        header <= ends[SNAPSHOT] && ends.is_sorted() && ends.last() == Some(&self.bytes.len())
+        Self {
+            snapshot: self.snapshot.clone(),
+            parts: parts.into(),
+        }
     }
 
-    fn section(&self, section: usize) -> Bytes {
-        let start = match section.checked_sub(1) {
-            Some(before) => self.end(before),
-            None => self.header_length(),
-        };
-        let end = self.end(section);
-        if start <= end && end <= self.bytes.len() {
-            self.bytes.slice(start..end)
+    /// The same with the parts that `held` has by SHA-256. They take the place of equal ones that are
+    /// here, so that versions which share parts share their memory.
+    #[must_use]
+    pub fn completed(&self, held: impl Fn(&[u8; 32]) -> Option<Bytes>) -> Self {
+        let parts = (0..).zip(&*self.parts).map(|(number, part)| {
+            let name = self.snapshot.part_name(number);
+            name.and_then(|name| held(name.sha256))
+                .or_else(|| part.clone())
+        });
+        Self {
+            snapshot: self.snapshot.clone(),
+            parts: parts.collect(),
+        }
+    }
+
+    /// Every part that is here, by SHA-256.
+    pub fn named_parts(&self) -> impl Iterator<Item = (&[u8; 32], &Bytes)> {
+        let parts = (0..).zip(&*self.parts);
+        parts.filter_map(|(number, part)| {
+            let name = self.snapshot.part_name(number)?;
+            Some((name.sha256, part.as_ref()?))
+        })
+    }
+
+    /// What to send first to somebody who may have nothing or much of it: all of a small package, of a
+    /// larger one only the snapshot, to be told what is missing.
+    pub fn opening(&self) -> Bytes {
+        let (bytes, parts) = ONE_REQUEST;
+        if self.size() <= bytes && self.parts.len() <= parts {
+            self.bytes()
         } else {
-            Bytes::new()
+            self.snapshot()
         }
     }
 
-    fn hash(&self) -> [u8; 32] {
-        content_hash(&self.bytes, self.header_length())
+    /// What to send of the parts that are missing there, request by request.
+    pub fn batches(&self, missing: &[u32]) -> Vec<Package> {
+        let (most_bytes, most_parts) = BATCH;
+        let mut batches = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for number in missing {
+            let Some(part) = self.part(*number) else {
+                continue;
+            };
+            let is_full = bytes + part.len() > most_bytes || batch.len() >= most_parts;
+            if is_full && !batch.is_empty() {
+                batches.push(self.with_only(&batch));
+                batch.clear();
+                bytes = 0;
+            }
+            bytes += part.len();
+            batch.push(*number);
+        }
+        if !batch.is_empty() {
+            batches.push(self.with_only(&batch));
+        }
+        batches
     }
 }
 
-/// SHA-256 of a package whose snapshot starts at `snapshot`, with zeros where the hash stands.
-fn content_hash(bytes: &[u8], snapshot: usize) -> [u8; 32] {
-    let slice = |from: usize, to: usize| bytes.get(from..to.min(bytes.len())).unwrap_or_default();
-    let (start, end) = (
-        snapshot.saturating_add(layout::HASH.start),
-        snapshot.saturating_add(layout::HASH.end),
-    );
+/// SHA-256 of a snapshot with zeros where the hash itself stands.
+pub(super) fn content_hash(snapshot: &[u8]) -> [u8; 32] {
+    let slice = |from: usize, to: usize| snapshot.get(from..to).unwrap_or_default();
     let mut hasher = Sha256::new();
-    hasher.update(slice(0, HASH));
-    hasher.update([0; BUCKETS - HASH]);
-    hasher.update(slice(BUCKETS, start));
+    hasher.update(slice(0, layout::HASH.start));
     hasher.update([0; layout::HASH.end - layout::HASH.start]);
-    hasher.update(slice(end, bytes.len()));
+    hasher.update(slice(layout::HASH.end, snapshot.len()));
     hasher.finalize().into()
-}
-
-/// Puts a package together and writes its hash into it.
-pub(super) fn assemble(snapshot: &[u8], document: &[u8], buckets: &[Vec<u8>]) -> Package {
-    let sections = FIRST_BUCKET + buckets.len();
-    let at = ENDS + sections * 8;
-    let mut out = Writer::default();
-    out.bytes(MAGIC)
-        .u32(FORMAT)
-        .bytes(&[0; BUCKETS - HASH])
-        .u32(crate::engine::binary::count(buckets.len()));
-    let mut end = at;
-    let lengths = [snapshot.len(), document.len()].into_iter();
-    for length in lengths.chain(buckets.iter().map(Vec::len)) {
-        end += length;
-        out.u64(end as u64);
-    }
-    out.bytes(snapshot).bytes(document);
-    for bucket in buckets {
-        out.bytes(bucket);
-    }
-    let mut bytes = out.0;
-    let hash = content_hash(&bytes, at);
-    bytes[HASH..BUCKETS].copy_from_slice(&hash);
-    let text = hex::encode(&hash);
-    bytes[at + layout::HASH.start..at + layout::HASH.end].copy_from_slice(text.as_bytes());
-    Package {
-        bytes: Bytes::from(bytes),
-    }
 }

@@ -1,10 +1,12 @@
 //! The snapshot: an environment ready to answer from, read in place.
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::answer::Answer;
-use super::layout::{self, Part, feature, flag, server_key};
+use super::layout::{self, Part, document_page, feature, flag, package_part, server_key};
 use super::overrides::{self, OverrideBucket};
+use super::pages;
 use crate::engine::binary::{self, Span, i64_at, u32_at, u64_at};
 use crate::engine::{Identity, Patterns};
 use crate::time::Timestamp;
@@ -34,6 +36,39 @@ pub enum SnapshotError {
     /// Made by a newer Yardarm.
     #[error("snapshot format {0} is newer than this edge understands")]
     TooNew(u32),
+    /// Made by an older Yardarm.
+    #[error("snapshot format {0} is older than this edge understands")]
+    TooOld(u32),
+}
+
+/// What a part of a package is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartName<'a> {
+    /// SHA-256 of its bytes.
+    pub sha256: &'a [u8; 32],
+    /// How many bytes it has.
+    pub length: u32,
+}
+
+impl PartName<'_> {
+    /// Whether these bytes are that part.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        bytes.len() == self.length as usize && Sha256::digest(bytes)[..] == self.sha256[..]
+    }
+
+    /// The SHA-256 in lower-case hex.
+    pub fn to_hex(&self) -> String {
+        super::hex::encode(self.sha256)
+    }
+}
+
+/// A page of the environment document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentPage<'a> {
+    /// Its entity tag, quoted.
+    pub etag: &'a str,
+    /// The parts it is made of, besides part 0.
+    pub chunks: std::ops::Range<u32>,
 }
 
 /// Switches of the environment and its organisation that the SDK API obeys.
@@ -54,24 +89,47 @@ pub struct Settings {
 }
 
 impl Snapshot {
+    /// The format that this version of Yardarm writes and reads; anything else must be published anew.
+    pub const FORMAT: u32 = layout::FORMAT;
+
     /// Opens stored bytes in constant time. The content hash is checked when a package is taken in,
     /// not here; reads past a damaged offset yield nothing rather than panic.
     pub fn open(bytes: Bytes) -> Result<Self, SnapshotError> {
-        if !bytes.starts_with(layout::MAGIC) {
-            return Err(SnapshotError::Damaged("not a snapshot"));
-        }
-        match u32_at(&bytes, layout::MAGIC.len()) {
-            layout::FORMAT => {}
-            newer if newer > layout::FORMAT => return Err(SnapshotError::TooNew(newer)),
-            _ => return Err(SnapshotError::Damaged("format 0")),
-        }
-        if bytes.len() < layout::HEADER || u64_at(&bytes, layout::LENGTH) != bytes.len() as u64 {
+        if Self::length_of(&bytes)? != bytes.len() {
             return Err(SnapshotError::Damaged("cut short, or too long"));
         }
         Ok(Self {
             bytes,
             patterns: Patterns::default(),
         })
+    }
+
+    /// How many of the bytes are the snapshot that they start with.
+    pub(super) fn length_of(bytes: &[u8]) -> Result<usize, SnapshotError> {
+        if bytes.starts_with(layout::FIRST_MAGIC) {
+            return Err(SnapshotError::TooOld(1));
+        }
+        if !bytes.starts_with(layout::MAGIC) {
+            return Err(SnapshotError::Damaged("not a snapshot"));
+        }
+        match u32_at(bytes, layout::MAGIC.len()) {
+            layout::FORMAT => {}
+            newer if newer > layout::FORMAT => return Err(SnapshotError::TooNew(newer)),
+            older => return Err(SnapshotError::TooOld(older)),
+        }
+        let length = u64_at(bytes, layout::LENGTH);
+        usize::try_from(length)
+            .ok()
+            .filter(|length| *length >= layout::HEADER)
+            .ok_or(SnapshotError::Damaged("cut short, or too long"))
+    }
+
+    /// One that has just been written.
+    pub(super) fn made(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            patterns: Patterns::default(),
+        }
     }
 
     /// The bytes it reads.
@@ -110,9 +168,45 @@ impl Snapshot {
         self.span(Part::LastModified).text(&self.bytes)
     }
 
-    /// Entity tag of the environment document, quoted, prepared.
-    pub fn document_etag(&self) -> &str {
-        self.span(Part::DocumentEtag).text(&self.bytes)
+    /// How many parts the package has besides the snapshot.
+    pub fn parts(&self) -> u32 {
+        binary::count(self.part_records().len())
+    }
+
+    /// What a part is known by.
+    pub fn part_name(&self, number: u32) -> Option<PartName<'_>> {
+        let record = self.part_records().get(number as usize)?;
+        Some(PartName {
+            sha256: record[package_part::HASH..].first_chunk()?,
+            length: u32_at(record, package_part::LENGTH),
+        })
+    }
+
+    /// How many pages the environment document has; a tombstone has none.
+    pub fn document_pages(&self) -> u32 {
+        binary::count(self.page_records().len())
+    }
+
+    /// A page of the environment document, counted from 0.
+    pub fn document_page(&self, number: u32) -> Option<DocumentPage<'_>> {
+        let record = self.page_records().get(number as usize)?;
+        let first = u32_at(record, document_page::FIRST);
+        let count = u32_at(record, document_page::COUNT);
+        Some(DocumentPage {
+            etag: Span::read(record, document_page::ETAG).text(&self.bytes),
+            chunks: first..first.saturating_add(count).min(self.parts()),
+        })
+    }
+
+    /// Puts a page together from part 0 and the page's chunks; `None` where they do not fit each
+    /// other.
+    pub fn join_document(&self, base: &Bytes, chunks: &[Bytes]) -> Option<Bytes> {
+        if chunks.is_empty() {
+            return Some(base.clone());
+        }
+        let split = u32_at(&self.bytes, layout::SPLIT) as usize;
+        let (before, after) = base.split_at_checked(split)?;
+        Some(pages::join(before, chunks, after).into())
     }
 
     /// Switches.
@@ -207,15 +301,18 @@ impl Snapshot {
             .is_some_and(|record| self.name_of(record) == name)
     }
 
-    /// Which override bucket holds an identifier; `None` where there are no identity overrides.
-    pub fn override_bucket(&self, identifier: &str) -> Option<u32> {
-        overrides::bucket_of(identifier, self.buckets())
+    /// Which part is the bucket that holds an identifier's overrides; `None` where there are no
+    /// identity overrides.
+    pub fn override_part(&self, identifier: &str) -> Option<u32> {
+        let buckets = self.buckets();
+        let bucket = overrides::bucket_of(identifier, buckets)?;
+        self.parts().checked_sub(buckets)?.checked_add(bucket)
     }
 
     /// Appends the `flags` array of an identity's answer to `out`: identity overrides, then segment
     /// overrides by priority, then environment defaults; disabled flags hidden where so set.
     ///
-    /// A bucket of another version counts as empty; see [`OverrideBucket::version`].
+    /// What is no bucket counts as an empty one.
     pub fn write_identity_flags(
         &self,
         side: Side,
@@ -318,6 +415,14 @@ impl Snapshot {
 
     fn feature_count(&self) -> u32 {
         binary::count(self.features().len())
+    }
+
+    fn part_records(&self) -> &[[u8; package_part::SIZE]] {
+        self.part(Part::PackageParts).as_chunks().0
+    }
+
+    fn page_records(&self) -> &[[u8; document_page::SIZE]] {
+        self.part(Part::DocumentPages).as_chunks().0
     }
 
     fn server_key_records(&self) -> &[[u8; server_key::SIZE]] {

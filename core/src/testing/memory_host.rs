@@ -26,6 +26,8 @@ struct State {
     broken: bool,
     last_row: i64,
     packages: BTreeMap<String, Package>,
+    /// Parts that came for versions that lack others, by environment.
+    waiting: BTreeMap<String, BTreeMap<[u8; 32], Bytes>>,
     identities: BTreeMap<(String, String), IdentityRecord>,
 }
 
@@ -143,18 +145,10 @@ impl Host for MemoryHost {
             .map_err(|error| Unavailable(error.to_string()))
     }
 
-    async fn document(&self, snapshot: &Snapshot) -> Result<Option<Bytes>, Unavailable> {
-        Ok(self.package_of(snapshot)?.map(|package| package.document()))
-    }
-
-    async fn override_bucket(
-        &self,
-        snapshot: &Snapshot,
-        bucket: u32,
-    ) -> Result<Option<Bytes>, Unavailable> {
+    async fn part(&self, snapshot: &Snapshot, number: u32) -> Result<Option<Bytes>, Unavailable> {
         Ok(self
             .package_of(snapshot)?
-            .and_then(|package| package.override_bucket(bucket)))
+            .and_then(|package| package.part(number)))
     }
 
     async fn identity(
@@ -208,7 +202,23 @@ impl Host for MemoryHost {
                 return Ok(Install::Already);
             }
         }
-        state.packages.insert(meta.environment_key, package.clone());
+        let key = &meta.environment_key;
+        let mut parts = state.waiting.remove(key).unwrap_or_default();
+        let held = state.packages.get(key);
+        for (name, part) in held.into_iter().flat_map(Package::named_parts) {
+            parts.insert(*name, part.clone());
+        }
+        let package = package.completed(|name| parts.get(name).cloned());
+        if !package.is_whole() {
+            let came = package
+                .named_parts()
+                .map(|(name, part)| (*name, part.clone()));
+            parts.extend(came);
+            state.waiting.insert(key.clone(), parts);
+            let missing = package.missing();
+            return Ok(Install::Incomplete { missing });
+        }
+        state.packages.insert(meta.environment_key, package);
         Ok(Install::Stored)
     }
 

@@ -29,7 +29,7 @@
 //! counts; `body` is compared as text. A header that is `null` must be absent, `"*"` stands for any
 //! value. `masked` lists what no table can know over HTTP (random identifiers, hashes), with its kind.
 //! A request may have `"body": "text"` or `"package": "name"` (a compiled publication) instead of `json`,
-//! and `"signed": true`.
+//! and `"signed": true`. Of a package, `"parts": [1]` sends only the parts with these numbers.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +59,7 @@ pub static TABLES: &[(&str, &str)] = tables![
     "document",
     "analytics",
     "publication",
+    "parts",
     "streams",
     "identity_changes",
     "ofrep",
@@ -117,6 +118,9 @@ struct Ask {
     /// The publication whose package is the body.
     #[serde(default)]
     package: Option<String>,
+    /// Which of the package's parts are sent; all of them where this is missing.
+    #[serde(default)]
+    parts: Option<Vec<u32>>,
     /// Whether to sign it.
     #[serde(default)]
     signed: bool,
@@ -239,6 +243,7 @@ impl Table {
             json: None,
             body: None,
             package: Some(name.to_owned()),
+            parts: None,
             signed: true,
         };
         self.ask(&ask, target)
@@ -248,7 +253,11 @@ impl Table {
         let body = match (&ask.json, &ask.body, &ask.package) {
             (Some(json), None, None) => Bytes::from(json.to_string()),
             (None, Some(body), None) => Bytes::from(body.clone()),
-            (None, None, Some(name)) => self.package(name)?.0.bytes().clone(),
+            (None, None, Some(name)) => {
+                let package = self.package(name)?.0;
+                let parts = ask.parts.as_deref();
+                parts.map_or_else(|| package.bytes(), |parts| package.with_only(parts).bytes())
+            }
             (None, None, None) => Bytes::new(),
             _ => return Err("a request has one body".to_owned()),
         };

@@ -16,6 +16,7 @@ mod engine_conformance;
 mod generated;
 mod laws;
 mod ofrep;
+mod packages;
 mod reference;
 mod shared;
 mod snapshot_answers;

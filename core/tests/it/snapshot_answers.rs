@@ -94,7 +94,7 @@ impl Compiled {
     fn new(publication: &Publication) -> Self {
         let (package, warnings) = compile(publication);
         assert_eq!(warnings, Vec::<String>::new());
-        let package = Package::open(package.bytes().clone()).expect("opens");
+        let package = Package::open(package.bytes()).expect("opens");
         let snapshot = Snapshot::open(package.snapshot()).expect("opens");
         Self { package, snapshot }
     }
@@ -114,8 +114,8 @@ impl Compiled {
         };
         let bucket = self
             .snapshot
-            .override_bucket(identifier)
-            .and_then(|bucket| self.package.override_bucket(bucket))
+            .override_part(identifier)
+            .and_then(|bucket| self.package.part(bucket))
             .map(OverrideBucket::new);
         let mut out = Vec::new();
         self.snapshot
@@ -373,7 +373,7 @@ fn the_head_is_at_hand() {
     let settings = snapshot.settings();
     assert!(settings.allow_client_traits && settings.persist_trait_data && !settings.gone);
     assert_eq!(
-        serde_json::from_slice::<Value>(&package.document()).expect("JSON"),
+        serde_json::from_slice::<Value>(&package.document_page(0).expect("a page")).expect("JSON"),
         document()
     );
 }
@@ -383,7 +383,8 @@ fn documents_are_served_without_overrides_where_so_set() {
     let mut without = document();
     without["use_identity_overrides_in_local_eval"] = json!(false);
     let compiled = Compiled::new(&publication(&without, true));
-    let served: Value = serde_json::from_slice(&compiled.package.document()).expect("JSON");
+    let served = compiled.package.document_page(0).expect("a page");
+    let served: Value = serde_json::from_slice(&served).expect("JSON");
     assert_eq!(served["identity_overrides"], json!([]));
     assert_eq!(
         compiled.identity(Side::Client, "vip", None)[0]["feature_state_value"],
@@ -419,7 +420,7 @@ fn server_keys_expire_and_are_revoked() {
 #[test]
 fn tombstones_are_gone() {
     let package = Package::tombstone("key", 8, 5);
-    let package = Package::open(package.bytes().clone()).expect("opens");
+    let package = Package::open(package.bytes()).expect("opens");
     let meta = package.meta();
     assert_eq!(
         (meta.environment_key.as_str(), meta.version, meta.gone),
@@ -429,28 +430,44 @@ fn tombstones_are_gone() {
     let snapshot = Snapshot::open(package.snapshot()).expect("opens");
     assert!(snapshot.settings().gone);
     assert_eq!(snapshot.flag(Side::Server, ""), None);
-    assert_eq!(snapshot.override_bucket("x"), None);
+    assert_eq!(snapshot.override_part("x"), None);
 }
 
 #[test]
-fn buckets_of_another_version_do_not_count() {
-    let compiled = Compiled::new(&publication(&document(), true));
+fn parts_that_did_not_change_keep_their_names() {
+    let first = Compiled::new(&publication(&document(), true)).package;
     let mut newer = publication(&document(), true);
     newer.version = 4;
-    let newer = Compiled::new(&newer);
-    let bucket = OverrideBucket::new(compiled.package.override_bucket(0).expect("is there"));
-    assert_eq!(bucket.version(), Some(3));
+    newer.document.updated_at = Some("2026-01-02T00:00:00+00:00".to_owned());
+    let newer = Compiled::new(&newer).package;
+    assert_ne!(newer.meta().content_hash, first.meta().content_hash);
+    // The document says when it changed; the bucket says nothing of the kind.
+    let names = |package: &Package| {
+        let snapshot = package.opened().clone();
+        [0, 1].map(|number| snapshot.part_name(number).expect("is there").to_hex())
+    };
+    let (before, after) = (names(&first), names(&newer));
+    assert_ne!(before[0], after[0]);
+    assert_eq!(before[1], after[1]);
+}
+
+#[test]
+fn what_is_no_bucket_counts_as_an_empty_one() {
+    let compiled = Compiled::new(&publication(&document(), true));
     let identity = Identity {
         identifier: "vip",
         hash_key: None,
         traits: &[],
     };
-    let mut out = Vec::new();
-    newer
-        .snapshot
-        .write_identity_flags(Side::Client, &identity, Some(&bucket), &mut out);
-    let flags: Value = serde_json::from_slice(&out).expect("JSON");
-    assert_eq!(flags[0]["identity"], json!(null));
+    let document = compiled.package.part(0).expect("is there");
+    for bytes in [Bytes::new(), document] {
+        let mut out = Vec::new();
+        let bucket = OverrideBucket::new(bytes);
+        let snapshot = &compiled.snapshot;
+        snapshot.write_identity_flags(Side::Client, &identity, Some(&bucket), &mut out);
+        let flags: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(flags[0]["identity"], json!(null));
+    }
 }
 
 #[test]

@@ -1,27 +1,31 @@
 //! The object that files publications: what is held of which environment, decided in one place.
 //!
 //! KV cannot compare and set, so two publishers could otherwise take an environment backwards. A
-//! package is announced, its parts are written under its version (by the isolate that has it), and
-//! then committed here: under the environment's lock the version is compared once more and the
-//! pointers are switched. A reader sees the old snapshot or the new one, whole; whatever fails on
-//! the way leaves the old one in place, and the publisher tries again.
+//! package is announced, its parts are written under their hashes (by the isolate that has them), and
+//! it is then committed here: under the environment's lock the version is compared once more and the
+//! pointers are switched, if all of its parts are there. A reader sees the old snapshot or the new
+//! one, whole; whatever fails on the way leaves the old one in place, and the publisher tries again.
 //!
 //! The order within a commit: server keys that lead to the new snapshot, the snapshot itself, the
-//! table (from then on every isolate asks for the new version), server keys that went. Parts of the
-//! version before stay for [`GRACE`], for isolates that still serve it.
+//! table (from then on every isolate asks for the new version), server keys that went. The version
+//! before and its parts stay for [`GRACE`], for isolates that still serve it.
+//!
+//! Parts are deleted under the lock that announcements take. An announcement keeps those it finds for
+//! [`UNCOMMITTED`], so that none is deleted between being found and being named by a commit.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::lock::Mutex;
 use worker::{Date, DurableObject, Env, Request, Response, State, durable_object};
 use yardarm_core::edge::Unavailable;
 use yardarm_core::snapshot::Snapshot;
 
-use super::ledger::{Ledger, Parts};
-use crate::environments::{Announcement, Verdict};
+use super::ledger::{Ledger, Version};
+use crate::environments::{Announcement, Verdict, part_names};
 use crate::store::{Key, Store};
 use crate::streams::{News, tell};
 
@@ -55,26 +59,42 @@ impl DurableObject for Environments {
                 let package: Announcement = serde_json::from_slice(&body)?;
                 Response::from_json(&self.announce(&ledger, &package).await?)
             }
-            "/commit" => Response::from_json(&self.commit(&ledger, Bytes::from(body)).await?),
             "/newer" => {
                 let versions: Vec<(String, u64)> = serde_json::from_slice(&body)?;
                 Response::from_json(&ledger.newer_than(&versions)?)
             }
             "/held" => Response::from_json(&ledger.held()?),
-            _ => Response::error("no such call", 404),
+            path => match path.strip_prefix("/commit/") {
+                Some(written) => {
+                    let numbers = written.split(',').filter_map(|number| number.parse().ok());
+                    let written: Vec<u32> = numbers.collect();
+                    let verdict = self.commit(&ledger, Bytes::from(body), &written).await?;
+                    Response::from_json(&verdict)
+                }
+                None => Response::error("no such call", 404),
+            },
         }
     }
 
-    /// Deletes parts whose time has come.
+    /// Deletes what has had its time.
     async fn alarm(&self) -> worker::Result<Response> {
         let ledger = Ledger::open(&self.state)?;
         let store = Store::open(&self.env).map_err(failed)?;
-        // One version at a time: each alarm has its own bound on calls, and some have hundreds of parts.
-        if let Some(parts) = ledger.due(now())? {
-            for key in parts.keys() {
-                store.delete(key).await.map_err(failed)?;
+        // Some at a time: each alarm has its own bound on calls, and some versions have hundreds of parts.
+        if let Some(environment) = ledger.environment_due(now())? {
+            let lock = self.lock(&environment);
+            let guard = lock.lock().await;
+            for sha256 in ledger.parts_due(&environment, now())? {
+                let delete = store.delete(Key::Part(&environment, &sha256));
+                delete.await.map_err(failed)?;
+                ledger.forget_part(&environment, &sha256)?;
             }
-            ledger.forget(&parts)?;
+            drop(guard);
+            self.forget_lock(&environment, &lock);
+        } else if let Some(version) = ledger.version_due(now())? {
+            let key = Key::Snapshot(&version.environment_key, version.version);
+            store.delete(key).await.map_err(failed)?;
+            ledger.forget_version(&version)?;
         }
         self.wake(&ledger).await?;
         Response::empty()
@@ -83,29 +103,59 @@ impl DurableObject for Environments {
 
 impl Environments {
     async fn announce(&self, ledger: &Ledger, package: &Announcement) -> worker::Result<Verdict> {
-        let verdict = judge(ledger, &package.environment_key, package.version)?;
-        if verdict == Verdict::Newest {
-            let parts = Parts {
-                environment_key: package.environment_key.clone(),
+        let environment = package.environment_key.as_str();
+        let lock = self.lock(environment);
+        let guard = lock.lock().await;
+        let mut verdict = judge(ledger, environment, package.version)?;
+        if let Verdict::Newest { missing } = &mut verdict {
+            let until = now() + UNCOMMITTED;
+            let version = Version {
+                environment_key: environment.to_owned(),
                 version: package.version,
-                override_buckets: package.override_buckets,
                 server_keys: serde_json::to_string(&package.server_keys)?,
             };
-            ledger.announce(&parts, now() + UNCOMMITTED)?;
-            self.wake(ledger).await?;
+            ledger.announce(&version, until)?;
+            for (number, sha256) in (0..).zip(&package.parts) {
+                let comes = package.came.contains(&number);
+                if !ledger.reserve(environment, sha256, comes, until)? {
+                    missing.push(number);
+                }
+            }
         }
+        drop(guard);
+        self.forget_lock(environment, &lock);
+        self.wake(ledger).await?;
         Ok(verdict)
     }
 
-    async fn commit(&self, ledger: &Ledger, bytes: Bytes) -> worker::Result<Verdict> {
+    async fn commit(
+        &self,
+        ledger: &Ledger,
+        bytes: Bytes,
+        written: &[u32],
+    ) -> worker::Result<Verdict> {
         let snapshot =
             Snapshot::open(bytes).map_err(|error| failed(Unavailable(error.to_string())))?;
         let (environment, version) = (snapshot.environment_key(), snapshot.version());
         let lock = self.lock(environment);
         let guard = lock.lock().await;
-        let verdict = judge(ledger, environment, version)?;
-        if verdict == Verdict::Newest {
-            self.switch(ledger, &snapshot).await?;
+        let parts = part_names(&snapshot);
+        for sha256 in written
+            .iter()
+            .filter_map(|number| parts.get(*number as usize))
+        {
+            ledger.written(environment, sha256)?;
+        }
+        let mut verdict = judge(ledger, environment, version)?;
+        if let Verdict::Newest { missing } = &mut verdict {
+            for (number, sha256) in (0..).zip(&parts) {
+                if !ledger.is_written(environment, sha256)? {
+                    missing.push(number);
+                }
+            }
+            if missing.is_empty() {
+                self.switch(ledger, &snapshot, &parts).await?;
+            }
         }
         drop(guard);
         self.forget_lock(environment, &lock);
@@ -117,22 +167,31 @@ impl Environments {
     }
 
     /// Makes a snapshot the current one. The environment's lock is held.
-    async fn switch(&self, ledger: &Ledger, snapshot: &Snapshot) -> worker::Result<()> {
+    async fn switch(
+        &self,
+        ledger: &Ledger,
+        snapshot: &Snapshot,
+        parts: &[String],
+    ) -> worker::Result<()> {
         let store = Store::open(&self.env).map_err(failed)?;
         let (environment, version) = (snapshot.environment_key(), snapshot.version());
-        let Some(parts) = ledger.parts(environment, version)? else {
+        let Some(announced) = ledger.announced(environment, version)? else {
             let text = format!("{environment} version {version} was not announced");
             return Err(failed(Unavailable(text)));
         };
-        let opens: Vec<String> = serde_json::from_str(&parts.server_keys)?;
+        let opens: Vec<String> = serde_json::from_str(&announced.server_keys)?;
         let opened = ledger.server_keys(environment)?;
         for sha256 in opens.iter().filter(|key| !opened.contains(key)) {
             let put = store.put(Key::Server(sha256), environment.as_bytes());
             put.await.map_err(failed)?;
         }
-        let put = store.put(Key::Environment(environment), snapshot.bytes());
-        put.await.map_err(failed)?;
-        ledger.switch(snapshot, &parts, now() + GRACE)?;
+        try_join(
+            store.put(Key::Snapshot(environment, version), snapshot.bytes()),
+            store.put(Key::Environment(environment), snapshot.bytes()),
+        )
+        .await
+        .map_err(failed)?;
+        ledger.switch(snapshot, &announced, parts, now() + GRACE)?;
         for sha256 in opened.iter().filter(|key| !opens.contains(key)) {
             // What stays behind leads to a snapshot that no longer accepts the key: harmless.
             if let Err(error) = store.delete(Key::Server(sha256)).await {
@@ -182,7 +241,9 @@ fn judge(ledger: &Ledger, environment: &str, version: u64) -> worker::Result<Ver
     Ok(match ledger.version(environment)? {
         Some(held) if held > version => Verdict::Older(held),
         Some(held) if held == version => Verdict::Already,
-        _ => Verdict::Newest,
+        _ => Verdict::Newest {
+            missing: Vec::new(),
+        },
     })
 }
 

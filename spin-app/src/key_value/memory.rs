@@ -52,6 +52,17 @@ impl Memory {
         self.values.borrow().keys().cloned().collect()
     }
 
+    /// Bytes of all values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.borrow().values().map(Vec::len).sum()
+    }
+
+    /// Bytes of the largest value.
+    pub(crate) fn largest(&self) -> usize {
+        let values = self.values.borrow();
+        values.values().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// How many values were read since last asked.
     pub(crate) fn reads(&self) -> u32 {
         self.reads.take()

@@ -5,18 +5,23 @@
 //! |---|---|
 //! | `env/<name>` | the head: which version serves; a small snapshot travels in it |
 //! | `env/<name>/<tag>/snapshot` | a larger snapshot, in pieces |
-//! | `env/<name>/<tag>/document` | the environment document, in pieces |
-//! | `env/<name>/<tag>/bucket/<n>` | one bucket of identity overrides |
-//! | `env/<name>/journal` | which versions may have left parts behind |
+//! | `env/<name>/<tag>/<SHA-256>` | a part of the package, in pieces: of the environment document, or a bucket of identity overrides |
+//! | `env/<name>/<tag>/borrowed` | which parts a version has that others wrote |
+//! | `env/<name>/journal` | which versions may have left what behind |
 //! | `key/<SHA-256 of a server-side key>` | the environment's client-side key |
 //! | `environments` | the client-side keys of all environments |
 //!
-//! A tag is a version with its content's hash, so parts are never rewritten with something else. A
-//! version is installed by writing its journal entry, its parts, its server keys, and last the head,
-//! which moves by compare-and-set and only to a higher version: two publishers end with the higher
-//! one. A crash in between leaves the old head serving and an entry in the journal; the next
+//! A tag is a version with its content's hash, so what lies under it is never rewritten with something
+//! else. A version is installed by writing its journal entry, its parts, its server keys, and last the
+//! head, which moves by compare-and-set and only to a higher version: two publishers end with the
+//! higher one. A crash in between leaves the old head serving and an entry in the journal; the next
 //! installation sweeps what that entry names. The version before the one that serves is kept, for
 //! requests that are on their way through it.
+//!
+//! A version writes only the parts that the head before it has not; the others stay where they are,
+//! their [`Homes`]. A head names parts of its own tag and of the head that it replaces, never of a third
+//! one. Therefore what neither the head nor the one before names can be deleted without asking who else
+//! is about to use it: nobody can be.
 
 mod install;
 mod pieces;
@@ -25,6 +30,7 @@ mod recent;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use yardarm_core::edge::{Held, KeyRef, Unavailable};
+use yardarm_core::snapshot::{PartName, Snapshot};
 
 pub(crate) use self::install::install;
 pub(crate) use self::recent::{keep, recall};
@@ -47,17 +53,78 @@ pub(crate) struct Head {
     pub(crate) content_hash: String,
     /// A tombstone.
     pub(crate) gone: bool,
+    /// The snapshot's format. What another Yardarm has stored in another one is not held.
+    #[serde(default)]
+    format: u32,
     /// Whether the snapshot follows in the same value.
     inline: bool,
     /// The tag that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<String>,
+    /// Where the parts are.
+    #[serde(default, skip_serializing_if = "Homes::is_own")]
+    homes: Homes,
+}
+
+/// Under which tags a version's parts are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Homes {
+    /// The tags. Without any, all parts are under the version's own.
+    tags: Vec<String>,
+    /// For each part, which of them.
+    of: Vec<u32>,
+}
+
+impl Homes {
+    fn is_own(&self) -> bool {
+        self.tags.is_empty()
+    }
+
+    /// The tag that a part is under, of a version with this tag.
+    fn tag<'a>(&'a self, part: usize, own: &'a str) -> &'a str {
+        let place = self
+            .of
+            .get(part)
+            .and_then(|place| usize::try_from(*place).ok());
+        place
+            .and_then(|place| self.tags.get(place))
+            .map_or(own, String::as_str)
+    }
+
+    /// These tags, a part each.
+    fn new<'a>(tags: impl Iterator<Item = &'a str>, own: &str) -> Self {
+        let mut homes = Self::default();
+        for tag in tags {
+            let known = homes.tags.iter().position(|known| known == tag);
+            let place = known.unwrap_or_else(|| {
+                homes.tags.push(tag.to_owned());
+                homes.tags.len() - 1
+            });
+            homes.of.push(u32::try_from(place).unwrap_or(u32::MAX));
+        }
+        if homes.tags.iter().all(|tag| tag == own) {
+            return Self::default();
+        }
+        homes
+    }
 }
 
 impl Head {
     /// The version's tag.
     pub(crate) fn tag(&self) -> String {
         tag(self.version, &self.content_hash)
+    }
+
+    /// Whether this Yardarm can read the snapshot.
+    fn is_readable(&self) -> bool {
+        self.format == Snapshot::FORMAT
+    }
+
+    /// The key of a part.
+    fn part_key(&self, number: u32, name: PartName<'_>) -> String {
+        let tag = self.tag();
+        let home = usize::try_from(number).map_or(tag.as_str(), |part| self.homes.tag(part, &tag));
+        part_key(&self.environment_key, home, &name.to_hex())
     }
 
     /// JSON, a line feed, and the snapshot if it is in here.
@@ -141,6 +208,12 @@ pub(crate) async fn read<K: KeyValue>(
         if head.environment_key != environment_key {
             return Ok(None);
         }
+        if !head.is_readable() {
+            let format = head.format;
+            return Err(Unavailable(format!(
+                "{environment_key}: stored in format {format} by another Yardarm; waits for the next publication"
+            )));
+        }
         if known(&head) {
             return Ok(Some((head, None)));
         }
@@ -148,8 +221,7 @@ pub(crate) async fn read<K: KeyValue>(
             bytes.drain(..snapshot);
             return Ok(Some((head, Some(bytes))));
         }
-        let part = part_key(&environment_key, &head.tag(), "snapshot");
-        if let Some(bytes) = pieces::read(store, &part).await? {
+        if let Some(bytes) = pieces::read(store, &snapshot_key(&head)).await? {
             return Ok(Some((head, Some(bytes))));
         }
     }
@@ -158,27 +230,27 @@ pub(crate) async fn read<K: KeyValue>(
     )))
 }
 
-/// A part that belongs to a version: `document`, or `bucket/<n>`.
-pub(crate) async fn read_part<K: KeyValue>(
-    store: &K,
-    environment_key: &str,
-    version: u64,
-    content_hash: &str,
-    part: &str,
-) -> Result<Option<Vec<u8>>, Unavailable> {
-    pieces::read(
-        store,
-        &part_key(environment_key, &tag(version, content_hash), part),
-    )
-    .await
+fn snapshot_key(head: &Head) -> String {
+    part_key(&head.environment_key, &head.tag(), "snapshot")
 }
 
-/// Every environment's head.
+/// A part of the version that a head names.
+pub(crate) async fn read_part<K: KeyValue>(
+    store: &K,
+    head: &Head,
+    number: u32,
+    name: PartName<'_>,
+) -> Result<Option<Vec<u8>>, Unavailable> {
+    pieces::read(store, &head.part_key(number, name)).await
+}
+
+/// Every environment's head, where this Yardarm can read what it names.
 pub(crate) async fn held<K: KeyValue>(store: &K) -> Result<Vec<Head>, Unavailable> {
     let mut heads = Vec::new();
     for environment_key in environments(store.get(ENVIRONMENTS).await?.as_deref())? {
         if let Some(bytes) = store.get(&head_key(&environment_key)).await? {
             heads.push(Head::from_bytes(&bytes)?.0);
+            heads.pop_if(|head| !head.is_readable());
         }
     }
     Ok(heads)

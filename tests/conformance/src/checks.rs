@@ -91,12 +91,12 @@ pub async fn refuses_wrong_signatures(target: &Target) -> anyhow::Result<()> {
         StatusCode::CREATED,
     )?;
     let path = publication_path(&environment.key);
-    let body = environment.package(2).bytes().clone();
+    let body = environment.package(2).bytes();
     let put = |at: i64| target.signed_at(at, Method::PUT, &path, body.clone());
 
     let unsigned = Request::put(&path).body(body.clone())?;
     let mut other_body = put(unix_seconds());
-    *other_body.body_mut() = environment.package(9).bytes().clone();
+    *other_body.body_mut() = environment.package(9).bytes();
     let mut other_method = put(unix_seconds());
     *other_method.method_mut() = Method::GET;
     *other_method.uri_mut() = HELD.parse()?;
@@ -131,7 +131,7 @@ pub async fn refuses_damaged_packages(target: &Target) -> anyhow::Result<()> {
         StatusCode::CREATED,
     )?;
     let path = publication_path(&environment.key);
-    let whole = environment.package(2).bytes().clone();
+    let whole = environment.package(2).bytes();
     let mut flipped = whole.to_vec();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 0x10;
@@ -142,7 +142,7 @@ pub async fn refuses_damaged_packages(target: &Target) -> anyhow::Result<()> {
         ("one bit flipped", flipped.into()),
         (
             "of another environment",
-            Environment::fresh("other").package(2).bytes().clone(),
+            Environment::fresh("other").package(2).bytes(),
         ),
     ] {
         let request = target.signed(Method::PUT, &path, body);

@@ -8,13 +8,14 @@ pub mod checks;
 pub mod environment;
 pub mod events;
 pub mod home;
+pub mod overrides;
 mod report;
 pub mod returns;
 pub mod table;
 mod target;
 
 pub use report::Report;
-pub use target::{Target, publication_path, sha256_hex, unix_seconds};
+pub use target::{Handed, Target, publication_path, sha256_hex, unix_seconds};
 
 /// Which checks to run besides the table.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,8 @@ pub struct Options {
     pub home: Option<home::Home>,
     /// Whether to change one identity from 200 requests at once.
     pub parallel_traits: bool,
+    /// How many identity overrides to publish in one environment; 0 leaves that out.
+    pub overrides: usize,
 }
 
 /// Runs everything against a server.
@@ -55,6 +58,10 @@ pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
         report.add("brings all home", all);
         let echo = returns::sends_no_echo(target, home).await;
         report.add("sends no echo", echo);
+    }
+    if options.overrides > 0 {
+        let outcome = overrides::answers_very_many_overrides(target, options.overrides).await;
+        report.add("answers very many overrides", outcome);
     }
     Ok(report)
 }

@@ -48,6 +48,9 @@ struct Check {
     /// Stand in for the control plane on this port of 127.0.0.1, and see that the server's deliveries arrive there.
     #[arg(long)]
     home_port: Option<u16>,
+    /// Also publish an environment with so many identity overrides, change one of them, and read it all.
+    #[arg(long, default_value_t = 0)]
+    overrides: usize,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +104,7 @@ impl Check {
         let options = Options {
             parallel_traits: self.parallel_traits,
             home,
+            overrides: self.overrides,
         };
         let report =
             yardarm_conformance::run(&Target::new(&self.url, &self.secret)?, options).await?;

@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, Response, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sha2::{Digest as _, Sha256};
+use yardarm_core::edge::MissingParts;
 use yardarm_core::edge::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use yardarm_core::snapshot::Package;
 
@@ -28,6 +29,19 @@ pub struct Target {
     client: Client<HttpConnector, Full<Bytes>>,
     authority: Authority,
     secret: Vec<u8>,
+}
+
+/// What handing a package over took.
+#[derive(Debug)]
+pub struct Handed {
+    /// The last answer.
+    pub reply: Response<Bytes>,
+    /// How many requests.
+    pub requests: usize,
+    /// Bytes of their bodies.
+    pub bytes: usize,
+    /// Bytes of the largest body.
+    pub largest: usize,
 }
 
 impl Target {
@@ -86,15 +100,40 @@ impl Target {
         &self.secret
     }
 
-    /// Publishes a package.
+    /// Publishes a package, as a control plane does: with the parts that the server lacks.
     pub async fn publish(&self, package: &Package) -> anyhow::Result<Response<Bytes>> {
-        let key = package.meta().environment_key;
-        self.send(self.signed(
-            Method::PUT,
-            &publication_path(&key),
-            package.bytes().clone(),
-        ))
-        .await
+        Ok(self.hand_over(package).await?.reply)
+    }
+
+    /// The same, with what it took.
+    pub async fn hand_over(&self, package: &Package) -> anyhow::Result<Handed> {
+        let mut body = package.opening();
+        let (mut requests, mut bytes, mut largest) = (0, 0, 0);
+        loop {
+            requests += 1;
+            bytes += body.len();
+            largest = largest.max(body.len());
+            let reply = self.put(package, body).await?;
+            if reply.status() != StatusCode::ACCEPTED {
+                return Ok(Handed {
+                    reply,
+                    requests,
+                    bytes,
+                    largest,
+                });
+            }
+            let lacks: MissingParts = serde_json::from_slice(reply.body())?;
+            let batch = package.batches(&lacks.missing).into_iter().next();
+            body = batch
+                .context("lacks parts that the package has not")?
+                .bytes();
+        }
+    }
+
+    /// Sends a publication of a package, with this body.
+    pub async fn put(&self, package: &Package, body: Bytes) -> anyhow::Result<Response<Bytes>> {
+        let path = publication_path(&package.meta().environment_key);
+        self.send(self.signed(Method::PUT, &path, body)).await
     }
 
     /// A request of the publication protocol, signed now.

@@ -93,8 +93,8 @@ pub(super) fn resolve(
     let (package, _) = compile(&publication);
     let snapshot = Snapshot::open(package.snapshot())?;
     let bucket = snapshot
-        .override_bucket(asker.identifier)
-        .and_then(|number| package.override_bucket(number))
+        .override_part(asker.identifier)
+        .and_then(|number| package.part(number))
         .map(OverrideBucket::new);
     let mut answer = Vec::new();
     snapshot.write_identity_flags(Side::Server, &asker, bucket.as_ref(), &mut answer);

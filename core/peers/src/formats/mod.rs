@@ -86,7 +86,7 @@ impl Formats {
     /// Compiles once more; gives the number of bytes.
     pub fn compile(&self, format: Format) -> usize {
         match format {
-            Format::Own => compile(&self.publication).0.bytes().len(),
+            Format::Own => compile(&self.publication).0.size(),
             Format::Rkyv => store(&self.publication, with_rkyv::encode).len(),
             Format::Zerocopy => store(&self.publication, with_zerocopy::encode).len(),
         }
@@ -105,10 +105,18 @@ impl Formats {
     pub fn buckets_len(&self, format: Format) -> usize {
         let of = |stored: &Stored| stored.buckets.iter().map(Vec::len).sum();
         match format {
-            Format::Own => (0..self.own.meta().override_buckets)
-                .filter_map(|bucket| self.own.override_bucket(bucket))
-                .map(|bucket| bucket.len())
-                .sum(),
+            // The other parts are the document.
+            Format::Own => {
+                let snapshot = self.own.opened();
+                let first = snapshot.override_part(ASKER).map_or(snapshot.parts(), |_| {
+                    let page = snapshot.document_pages().saturating_sub(1);
+                    snapshot.document_page(page).map_or(0, |page| page.chunks.end.max(1))
+                });
+                (first..snapshot.parts())
+                    .filter_map(|bucket| self.own.part(bucket))
+                    .map(|bucket| bucket.len())
+                    .sum()
+            }
             Format::Rkyv => of(&self.rkyv),
             Format::Zerocopy => of(&self.zerocopy),
         }
@@ -127,8 +135,8 @@ impl Formats {
             Format::Own => {
                 let snapshot = Snapshot::open(black_box(self.own_snapshot.clone())).expect("opens");
                 let bucket = snapshot
-                    .override_bucket(ASKER)
-                    .and_then(|bucket| self.own.override_bucket(bucket))
+                    .override_part(ASKER)
+                    .and_then(|bucket| self.own.part(bucket))
                     .map(OverrideBucket::new);
                 let identity = Identity {
                     identifier: ASKER,
