@@ -10,7 +10,7 @@ use super::document::{Document, FeatureState};
 use super::fragments::Fragments;
 use super::layout::{self, Part, flag};
 use super::package::{self, Package};
-use super::pages::{self, Pages};
+use super::pages::{self, Cut};
 use super::publication::{Publication, ServerKey};
 use super::view::Snapshot;
 use super::{mapping, overrides};
@@ -307,7 +307,7 @@ impl<'a> Section<'a> {
     }
 
     /// How the document is put together.
-    fn write_pages(&mut self, document: &Pages) {
+    fn write_pages(&mut self, document: &Cut) {
         self.set(layout::SPLIT, &document.split.to_le_bytes());
         let mut records = Writer::default();
         for page in &document.pages {

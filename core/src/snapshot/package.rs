@@ -91,6 +91,10 @@ impl Package {
 
     /// Takes bytes from outside: checks structure, format version and every hash. What is kept are
     /// copies, so that no part keeps the others in memory.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a body of megabytes is let go of here"
+    )]
     pub fn open(bytes: Bytes) -> Result<Self, PackageError> {
         let length = Snapshot::length_of(&bytes)?;
         let (head, mut rest) = bytes

@@ -28,7 +28,7 @@ const PAGE: usize = 4 << 20;
 const MIN_OVERRIDES: usize = 1 << 20;
 
 /// A document cut up.
-pub(super) struct Pages {
+pub(super) struct Cut {
     /// The base, then the chunks; or the whole document.
     pub(super) parts: Vec<Vec<u8>>,
     /// SHA-256 of each part.
@@ -50,7 +50,7 @@ pub(super) struct Page {
 }
 
 /// Cuts a document up as it is served: without identity overrides where it says so.
-pub(super) fn write(document: &Document) -> Pages {
+pub(super) fn write(document: &Document) -> Cut {
     let served: &[IdentityOverride] = if document.use_identity_overrides_in_local_eval {
         &document.identity_overrides
     } else {
@@ -88,7 +88,7 @@ pub(super) fn write(document: &Document) -> Pages {
         });
         first = end;
     }
-    Pages {
+    Cut {
         parts,
         hashes,
         split: count(split),
@@ -213,7 +213,7 @@ mod tests {
         .expect("a document")
     }
 
-    fn page(pages: &Pages, number: usize) -> Vec<u8> {
+    fn page(pages: &Cut, number: usize) -> Vec<u8> {
         let (before, after) = pages.parts[0].split_at(pages.split as usize);
         let page = &pages.pages[number];
         let first = page.first as usize;

@@ -24,7 +24,7 @@ use worker::{Date, DurableObject, Env, Request, Response, State, durable_object}
 use yardarm_core::edge::Unavailable;
 use yardarm_core::snapshot::Snapshot;
 
-use super::ledger::{Ledger, Version};
+use super::ledger::{Announced, Ledger};
 use crate::environments::{Announcement, Verdict, part_names};
 use crate::store::{Key, Store};
 use crate::streams::{News, tell};
@@ -109,7 +109,7 @@ impl Environments {
         let mut verdict = judge(ledger, environment, package.version)?;
         if let Verdict::Newest { missing } = &mut verdict {
             let until = now() + UNCOMMITTED;
-            let version = Version {
+            let version = Announced {
                 environment_key: environment.to_owned(),
                 version: package.version,
                 server_keys: serde_json::to_string(&package.server_keys)?,

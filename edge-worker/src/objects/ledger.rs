@@ -42,7 +42,7 @@ CREATE INDEX IF NOT EXISTS version_parts_delete_at ON version_parts (delete_at) 
 
 /// A version that was announced.
 #[derive(Debug, Deserialize)]
-pub(super) struct Version {
+pub(super) struct Announced {
     pub(super) environment_key: String,
     pub(super) version: u64,
     /// JSON array of SHA-256 in hex.
@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     /// Notes a version that is about to be written, to be deleted at `delete_at` unless committed.
-    pub(super) fn announce(&self, version: &Version, delete_at: i64) -> worker::Result<()> {
+    pub(super) fn announce(&self, version: &Announced, delete_at: i64) -> worker::Result<()> {
         self.run(
             "INSERT INTO versions (environment_key, version, server_keys, delete_at)
              VALUES (?, ?, ?, ?)
@@ -180,7 +180,7 @@ impl Ledger {
         &self,
         environment: &str,
         version: u64,
-    ) -> worker::Result<Option<Version>> {
+    ) -> worker::Result<Option<Announced>> {
         let query = "SELECT environment_key, version, server_keys FROM versions
                      WHERE environment_key = ? AND version = ?";
         self.first(query, vec![environment.into(), integer(version)?])
@@ -191,7 +191,7 @@ impl Ledger {
     pub(super) fn switch(
         &self,
         snapshot: &Snapshot,
-        version: &Version,
+        version: &Announced,
         parts: &[String],
         delete_at: i64,
     ) -> worker::Result<()> {
@@ -273,14 +273,14 @@ impl Ledger {
     }
 
     /// A version that is to be deleted at `now`.
-    pub(super) fn version_due(&self, now: i64) -> worker::Result<Option<Version>> {
+    pub(super) fn version_due(&self, now: i64) -> worker::Result<Option<Announced>> {
         let query = "SELECT environment_key, version, server_keys FROM versions
                      WHERE delete_at <= ? ORDER BY delete_at LIMIT 1";
         self.first(query, vec![SqlStorageValue::try_from_i64(now)?])
     }
 
     /// Drops the note of a version that is deleted.
-    pub(super) fn forget_version(&self, version: &Version) -> worker::Result<()> {
+    pub(super) fn forget_version(&self, version: &Announced) -> worker::Result<()> {
         self.run(
             "DELETE FROM versions WHERE environment_key = ? AND version = ? AND delete_at IS NOT NULL",
             vec![
