@@ -159,7 +159,7 @@ impl Environments {
         }
         drop(guard);
         self.forget_lock(environment, &lock);
-        if verdict == Verdict::Newest {
+        if matches!(&verdict, Verdict::Newest { missing } if missing.is_empty()) {
             self.announce_to_streams(&snapshot);
         }
         self.wake(ledger).await?;
