@@ -76,11 +76,11 @@ impl ControlPlane {
         }
         let package = self.environment.package(1);
         let now = unix_seconds();
-        let signed = signature::sign(secret.as_bytes(), "GET", path, now, package.bytes());
+        let signed = signature::sign(secret.as_bytes(), "GET", path, now, &package.bytes());
         Response::builder()
             .header(signature::TIMESTAMP_HEADER, now)
             .header(signature::SIGNATURE_HEADER, signed)
-            .body(Full::from(package.bytes().clone()))
+            .body(Full::from(package.bytes()))
             .unwrap()
     }
 

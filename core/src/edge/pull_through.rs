@@ -214,11 +214,11 @@ mod tests {
     }
 
     fn answer(key: &KeyRef<'_>, package: &Package, secret: &[u8]) -> Pulled {
-        let signed = signature::sign(secret, "GET", &path(key), NOW.secs(), package.bytes());
+        let signed = signature::sign(secret, "GET", &path(key), NOW.secs(), &package.bytes());
         let mut headers = HeaderMap::new();
         headers.insert(&TIMESTAMP, NOW.secs().into());
         headers.insert(&SIGNATURE, signed.parse().unwrap());
-        let body = package.bytes().clone();
+        let body = package.bytes();
         receive(SECRET, key, (StatusCode::OK, &headers), body, NOW)
     }
 

@@ -88,7 +88,7 @@ async fn package(
     tracing::info!(
         target_id = signer.id, environment = %published.api_key, version, "pulled by an edge",
     );
-    let body = package.bytes().clone();
+    let body = package.bytes();
     let now = app.clock().now().timestamp();
     let signed = signature::sign(signer.secret.as_bytes(), "GET", path, now, &body);
     let headers = [
