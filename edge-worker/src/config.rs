@@ -12,6 +12,10 @@ use crate::shelf::Ages;
 const REVALIDATE_SECONDS: i64 = 2;
 /// How old a copy may be before a request waits for that look: `MAX_STALE_SECONDS`.
 const MAX_STALE_SECONDS: i64 = 30;
+/// For how long an isolate may remember an identity without asking its object: `IDENTITY_MEMORY_SECONDS`.
+const IDENTITY_MEMORY_SECONDS: i64 = 5;
+/// Longest such time, in milliseconds: what runs after a reply has 30 seconds.
+const MAX_IDENTITY_MEMORY: i64 = 20_000;
 
 /// How many objects share the streams of an environment: `STREAM_SHARDS`.
 const STREAM_SHARDS: i64 = 1;
@@ -31,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) publishing_secret: Option<Vec<u8>>,
     /// When copies in memory are looked at again.
     pub(crate) ages: Ages,
+    /// For how long an identity is remembered, in milliseconds; 0 always asks its object.
+    pub(crate) identity_memory: i64,
     /// How event streams are kept.
     pub(crate) streams: Streams,
 }
@@ -67,6 +73,8 @@ impl Config {
                 revalidate,
                 max_stale: seconds(env, "MAX_STALE_SECONDS", MAX_STALE_SECONDS).max(revalidate),
             },
+            identity_memory: seconds(env, "IDENTITY_MEMORY_SECONDS", IDENTITY_MEMORY_SECONDS)
+                .min(MAX_IDENTITY_MEMORY),
             streams: Streams {
                 shards: number(env, "STREAM_SHARDS", 1..=100, STREAM_SHARDS),
                 per_shard: number(env, "STREAMS_PER_SHARD", 1..=100_000, STREAMS_PER_SHARD),

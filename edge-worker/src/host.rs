@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
@@ -69,6 +70,15 @@ impl WorkerHost {
         self.served.borrow().clone()
     }
 
+    fn identities<'a>(&'a self, snapshot: &'a Snapshot) -> Identities<'a> {
+        Identities {
+            env: &self.env,
+            environment: snapshot.environment_key(),
+            now: self.now.micros() / 1_000,
+            memory: self.config.identity_memory,
+        }
+    }
+
     fn snapshots(&self) -> Snapshots<'_> {
         Snapshots {
             env: &self.env,
@@ -125,9 +135,26 @@ impl Host for WorkerHost {
         snapshot: &Snapshot,
         identifier: &str,
     ) -> Result<Option<IdentityRecord>, Unavailable> {
-        let environment = snapshot.environment_key();
-        let identities = Identities(&self.env);
-        reported(identities.read(environment, identifier).await)
+        reported(self.identities(snapshot).read(identifier).await)
+    }
+
+    fn identity_at_hand(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+    ) -> Option<Arc<IdentityRecord>> {
+        self.identities(snapshot).at_hand(identifier)
+    }
+
+    fn sent_as_held(
+        &self,
+        snapshot: &Snapshot,
+        identifier: &str,
+        held: &Arc<IdentityRecord>,
+        traits: &mut dyn Iterator<Item = &str>,
+    ) {
+        let identities = self.identities(snapshot);
+        identities.owe(&self.context, identifier, held, traits);
     }
 
     async fn change_identity(
@@ -136,9 +163,7 @@ impl Host for WorkerHost {
         identifier: &str,
         change: &TraitChange,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
-        let environment = snapshot.environment_key();
-        let identities = Identities(&self.env);
-        reported(identities.change(environment, identifier, change).await)
+        reported(self.identities(snapshot).change(identifier, change).await)
     }
 
     async fn install(&self, package: &Package) -> Result<Install, Unavailable> {

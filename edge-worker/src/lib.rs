@@ -16,6 +16,7 @@ mod environments;
 mod host;
 mod identities;
 mod objects;
+mod recent;
 mod shelf;
 mod snapshots;
 mod spare;

@@ -31,6 +31,7 @@ const edge :Workerd.Worker = (
     (name = "STREAM_SHARDS", fromEnvironment = "STREAM_SHARDS"),
     (name = "STREAMS_PER_SHARD", fromEnvironment = "STREAMS_PER_SHARD"),
     (name = "HEARTBEAT_SECONDS", fromEnvironment = "HEARTBEAT_SECONDS"),
+    (name = "IDENTITY_MEMORY_SECONDS", fromEnvironment = "IDENTITY_MEMORY_SECONDS"),
   ],
   durableObjectNamespaces = [
     (className = "Environments", uniqueKey = "yardarm-environments", enableSql = true),

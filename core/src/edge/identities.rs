@@ -110,8 +110,13 @@ pub(super) async fn post<H: Host>(
             let at_hand = host
                 .identity_at_hand(snapshot, &identifier)
                 .filter(|held| kept != Kept::Traits || is_stored(&sent, held));
-            record = if at_hand.is_some() {
-                at_hand
+            record = if let Some(held) = at_hand {
+                let mut set = sent.iter().filter(|sent| !sent.transient).peekable();
+                if kept == Kept::Traits && set.peek().is_some() {
+                    let mut set = set.map(|sent| &*sent.key);
+                    host.sent_as_held(snapshot, &identifier, &held, &mut set);
+                }
+                Some(held)
             } else {
                 keep(host, snapshot, &identifier, kept, &sent)
                     .await?

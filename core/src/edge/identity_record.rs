@@ -133,6 +133,9 @@ pub enum TraitChange {
     },
     /// Takes over what was changed elsewhere, each trait where that change is later than the one known.
     Adopt(Vec<TraitVersion>),
+    /// Traits that were sent here at their times and are told only now, as a host had them in memory just
+    /// so ([`super::Host::sent_as_held`]): each is set unless it is stored so or changed since it was sent.
+    Sent(Vec<TraitVersion>),
 }
 
 /// Why a change was refused; nothing was stored.
@@ -168,6 +171,12 @@ impl IdentityRecord {
                 self.adopt(versions);
                 Ok(())
             }
+            TraitChange::Sent(versions) => {
+                let differs = |sent: &&TraitVersion| self.get(&sent.key) != sent.value.as_ref();
+                let differing: Vec<_> = versions.iter().filter(differs).cloned().collect();
+                self.adopt(&differing);
+                Ok(())
+            }
             TraitChange::Increment { key, by } => {
                 let value = match self.get(key) {
                     None => 0,
@@ -194,7 +203,7 @@ impl IdentityRecord {
                         .iter()
                         .all(|(key, value)| self.get(key) == value.as_ref())
             }
-            TraitChange::Increment { .. } | TraitChange::Adopt(_) => false,
+            TraitChange::Increment { .. } | TraitChange::Adopt(_) | TraitChange::Sent(_) => false,
         }
     }
 

@@ -215,6 +215,38 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_was_sent_earlier_is_set_unless_it_changed_since() {
+        let stored = adopted(&[
+            version("same", Some(1), 2),
+            version("older", Some(1), 2),
+            version("newer", Some(1), 9),
+        ]);
+        let sent = TraitChange::Sent(vec![
+            version("same", Some(1), 5),
+            version("older", Some(2), 5),
+            version("newer", Some(2), 5),
+            version("gone", Some(2), 5),
+        ]);
+        let mut told = stored.clone();
+        told.apply(&sent, Timestamp(10)).unwrap();
+        let expected = adopted(&[
+            version("same", Some(1), 2),
+            version("older", Some(2), 5),
+            version("newer", Some(1), 9),
+            version("gone", Some(2), 5),
+        ]);
+        assert_eq!(told, expected);
+        let news = told.news(Some(&stored), &sent, Timestamp(10), ("env", "ann"));
+        assert_eq!(
+            news.unwrap().traits,
+            [version("older", Some(2), 5), version("gone", Some(2), 5)]
+        );
+        let mut again = told.clone();
+        again.apply(&sent, Timestamp(11)).unwrap();
+        assert_eq!(again, told);
+    }
+
     proptest! {
         /// Without deletions, any order of arrival and any repetition comes to the same values.
         #[test]

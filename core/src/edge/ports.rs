@@ -123,14 +123,28 @@ pub trait Host {
         identifier: &str,
     ) -> Result<Option<IdentityRecord>, Unavailable>;
 
-    /// What is stored of an identity, where the host knows it without waiting and it cannot be stale. `None` says
-    /// nothing, and is all that a host without such a memory has to say.
+    /// What is stored of an identity, where the host knows it without waiting. `None` says nothing, and is all that a host
+    /// without such a memory has to say. A host whose memory can be behind what is stored bounds by how much, and
+    /// heeds [`Self::sent_as_held`].
     fn identity_at_hand(
         &self,
         _snapshot: &Snapshot,
         _identifier: &str,
     ) -> Option<Arc<IdentityRecord>> {
         None
+    }
+
+    /// Says that a request set these traits of `held`, which [`Self::identity_at_hand`] gave and which has them just so,
+    /// so that nothing was stored. Where the memory can be behind what is stored, another change may have come
+    /// between: the host then sees to it, after the reply, that they are stored
+    /// ([`TraitChange::Sent`]).
+    fn sent_as_held(
+        &self,
+        _snapshot: &Snapshot,
+        _identifier: &str,
+        _held: &Arc<IdentityRecord>,
+        _traits: &mut dyn Iterator<Item = &str>,
+    ) {
     }
 
     /// Gets or creates an identity, applies the change to it with
