@@ -20,7 +20,7 @@ const MAX_IDENTITY_MEMORY: i64 = 20_000;
 /// How many objects share the streams of an environment: `STREAM_SHARDS`.
 const STREAM_SHARDS: i64 = 1;
 /// How many streams one object holds: `STREAMS_PER_SHARD`.
-const STREAMS_PER_SHARD: i64 = 5_000;
+const STREAMS_PER_SHARD: i64 = 2_000;
 /// How long a stream is silent at most: `HEARTBEAT_SECONDS`.
 const HEARTBEAT_SECONDS: i64 = 25;
 
