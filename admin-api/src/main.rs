@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use yardarm::app::{App, Clock, Random};
 use yardarm::background::Background;
-use yardarm::command::{CreateAdmin, Snapshot};
-use yardarm::config::{Database, Logging, Opened, Operation, Server};
+use yardarm::command::{CreateAdmin, Influxdb, Snapshot};
+use yardarm::config::{Database, Logging, Opened, Operation, Server, Usage};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
-use yardarm::{jobs, publish, router};
+use yardarm::{jobs, publish, router, usage};
 use yardarm_edge::{Streams, raise_open_files};
 
 /// Feature flags and remote config that speak Flagsmith's protocol.
@@ -24,6 +24,8 @@ struct Arguments {
     server: Server,
     #[command(flatten)]
     operation: Operation,
+    #[command(flatten)]
+    usage: Usage,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -44,6 +46,9 @@ enum Command {
     /// Looks into what is published.
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// Prepares InfluxDB for usage.
+    #[command(subcommand)]
+    Influxdb(Influxdb),
 }
 
 #[tokio::main]
@@ -68,27 +73,37 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             print!("{}", snapshot.run()?);
             return Ok(());
         }
+        Some(Command::Influxdb(influxdb)) => {
+            print!("{}", influxdb.run(&arguments.usage).await?);
+            return Ok(());
+        }
         _ => {}
     }
     arguments.logging.start()?;
     let clock = Clock::system();
     let Opened { pool, private } = arguments.database.open(clock.clone()).await?;
-    let outcome = match &arguments.command {
-        Some(Command::Migrate) => Ok(()),
-        Some(Command::CreateAdmin(admin)) => {
-            let app = App::new(pool.clone(), clock, Random::system());
-            admin.clone().run(&app).await
-        }
-        _ => operate(&arguments, &pool).await,
-    };
+    let outcome = use_database(&arguments, &pool, clock).await;
     if let Some(private) = private {
         private.stop().await;
     }
     outcome
 }
 
+/// Whatever needs the database.
+async fn use_database(arguments: &Arguments, pool: &Pool, clock: Clock) -> anyhow::Result<()> {
+    let usage = arguments.usage.open(pool, clock.clone()).await?;
+    match &arguments.command {
+        Some(Command::Migrate) => Ok(()),
+        Some(Command::CreateAdmin(admin)) => {
+            let app = App::new(pool.clone(), clock, Random::system());
+            admin.clone().run(&app).await
+        }
+        _ => operate(arguments, pool, usage).await,
+    }
+}
+
 /// Serves, works, or both, until told to stop.
-async fn operate(arguments: &Arguments, pool: &Pool) -> anyhow::Result<()> {
+async fn operate(arguments: &Arguments, pool: &Pool, usage: usage::Settings) -> anyhow::Result<()> {
     let Arguments {
         database,
         server,
@@ -100,7 +115,7 @@ async fn operate(arguments: &Arguments, pool: &Pool) -> anyhow::Result<()> {
     let settings = publish::Settings {
         reconcile_every: operation.reconcile_every(),
     };
-    let background = Background::new(pool, settings, metrics.clone())?;
+    let background = Background::new(pool, settings, metrics.clone())?.with_usage(usage.clone());
     if *command != Some(Command::Serve) {
         background.work(jobs::Settings::default()).await?;
     }
@@ -116,7 +131,8 @@ async fn operate(arguments: &Arguments, pool: &Pool) -> anyhow::Result<()> {
         .mount(&operation.edge_folder(&database.data_dir), streams)
         .await?;
     let background = background.listen();
-    let app = App::new(pool.clone(), Clock::system(), Random::system());
+    let (clock, random) = (Clock::system(), Random::system());
+    let app = App::with_usage(pool.clone(), usage.store, clock, random);
     let router = router::whole(app, &edge, metrics, operation.metrics_token.as_deref());
     let outcome = serve(server, router, edge.streams().clone()).await;
     background.stop().await;

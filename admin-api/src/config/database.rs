@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::app::Clock;
 use crate::store::private::{Durability, Private};
-use crate::store::{Pool, migrate, migrate_usage};
+use crate::store::{Pool, migrate};
 
 /// Which Postgres to use.
 #[derive(Args, Clone, Debug)]
@@ -60,7 +60,6 @@ impl Database {
         let mut db = pool.get().await.context("cannot connect to Postgres")?;
         let client: &mut tokio_postgres::Client = db.raw();
         migrate(client).await?;
-        migrate_usage(client).await?;
         drop(db);
         Ok(Opened { pool, private })
     }

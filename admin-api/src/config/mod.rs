@@ -4,8 +4,10 @@ mod database;
 mod logging;
 mod operation;
 mod server;
+mod usage;
 
 pub use database::{Database, Opened};
 pub use logging::{LogFormat, Logging};
 pub use operation::Operation;
 pub use server::Server;
+pub use usage::{Sink, Usage};

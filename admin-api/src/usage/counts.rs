@@ -87,6 +87,14 @@ pub(crate) const LABELS: [Label; 3] = [
     ("user_agent", |labels| &mut labels.user_agent),
 ];
 
+/// All there are.
+pub(super) const RESOURCES: [Resource; 4] = [
+    Resource::Flags,
+    Resource::Identities,
+    Resource::Traits,
+    Resource::EnvironmentDocument,
+];
+
 /// A resource's number in Flagsmith's tables.
 pub(crate) fn number(resource: Resource) -> i16 {
     match resource {

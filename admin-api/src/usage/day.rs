@@ -17,7 +17,13 @@ pub(crate) struct Span {
 /// Which requests are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestQuery {
-    /// The organisation's environments that are asked for. None of any other counts.
+    /// Whose.
+    pub(crate) organisation_id: i64,
+    /// Only this project's.
+    pub(crate) project_id: Option<i64>,
+    /// Only this environment's.
+    pub(crate) environment_id: Option<i64>,
+    /// All environments that fit these: there is at least one. None of any other counts.
     pub(crate) environments: Vec<i64>,
     /// When.
     pub(crate) span: Span,

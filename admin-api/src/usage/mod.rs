@@ -12,6 +12,7 @@
 
 mod counts;
 mod day;
+mod influx;
 mod jobs;
 mod postgres;
 mod resolve;
@@ -24,6 +25,7 @@ use crate::store::Db;
 
 pub(crate) use counts::LABELS;
 pub(crate) use day::{EvaluationDay, EvaluationQuery, RequestDay, RequestQuery, Span};
+pub use influx::{Influx, InfluxSettings, Task, tasks};
 pub(crate) use jobs::{Keeper, register, start};
 pub use store::{Retention, Settings, UsageStore};
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::Value;
 use yardarm_core::edge::delivery::{Labels, Resource};
 
-use super::counts::{Counts, number};
+use super::counts::{Counts, RESOURCES, number};
 use super::day::{EvaluationDay, EvaluationQuery, RequestDay, RequestQuery, days};
 use super::store::Retention;
 use crate::sql::usage as sql;
@@ -209,12 +209,7 @@ fn labels(json: Value) -> Labels {
 }
 
 fn resource(stored: i16) -> Option<Resource> {
-    [
-        Resource::Flags,
-        Resource::Identities,
-        Resource::Traits,
-        Resource::EnvironmentDocument,
-    ]
-    .into_iter()
-    .find(|resource| number(*resource) == stored)
+    RESOURCES
+        .into_iter()
+        .find(|resource| number(*resource) == stored)
 }

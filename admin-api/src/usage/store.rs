@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::counts::Counts;
 use super::day::{EvaluationDay, EvaluationQuery, RequestDay, RequestQuery};
+use super::influx::Influx;
 use super::postgres;
 use crate::store::Pool;
 
@@ -64,6 +65,7 @@ pub struct UsageStore(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     Postgres(Box<Pool>, Retention),
+    Influx(Box<Influx>),
     Nothing,
 }
 
@@ -71,6 +73,11 @@ impl UsageStore {
     /// In Postgres: in the main database, or in one of its own.
     pub fn postgres(pool: Pool, retention: Retention) -> Self {
         Self(Arc::new(Kind::Postgres(Box::new(pool), retention)))
+    }
+
+    /// In InfluxDB.
+    pub fn influx(influx: Influx) -> Self {
+        Self(Arc::new(Kind::Influx(Box::new(influx))))
     }
 
     /// Nowhere.
@@ -82,7 +89,7 @@ impl UsageStore {
     pub(crate) fn retention(&self) -> Retention {
         match &*self.0 {
             Kind::Postgres(_, retention) => *retention,
-            Kind::Nothing => Retention::default(),
+            Kind::Influx(_) | Kind::Nothing => Retention::default(),
         }
     }
 
@@ -98,6 +105,7 @@ impl UsageStore {
         }
         match &*self.0 {
             Kind::Postgres(pool, _) => postgres::write(pool, batch, counts, now).await,
+            Kind::Influx(influx) => influx.write(batch, counts).await,
             Kind::Nothing => Ok(()),
         }
     }
@@ -106,6 +114,7 @@ impl UsageStore {
     pub(crate) async fn requests(&self, query: &RequestQuery) -> anyhow::Result<Vec<RequestDay>> {
         match &*self.0 {
             Kind::Postgres(pool, _) => postgres::requests(pool, query).await,
+            Kind::Influx(influx) => influx.requests(query).await,
             Kind::Nothing => Ok(Vec::new()),
         }
     }
@@ -117,6 +126,7 @@ impl UsageStore {
     ) -> anyhow::Result<Vec<EvaluationDay>> {
         match &*self.0 {
             Kind::Postgres(pool, _) => postgres::evaluations(pool, query).await,
+            Kind::Influx(influx) => influx.evaluations(query).await,
             Kind::Nothing => Ok(Vec::new()),
         }
     }

@@ -14,6 +14,7 @@ use tower::ServiceExt as _;
 use yardarm::app::{App, Clock, Random};
 use yardarm::store::private::{Durability, Private};
 use yardarm::store::{Pool, migrate, migrate_usage};
+use yardarm::usage::{Retention, UsageStore};
 
 /// When every test begins.
 pub(crate) const START: &str = "2026-01-02T03:04:05.678901Z";
@@ -104,6 +105,19 @@ pub(crate) async fn database() -> String {
     panic!("the template database is still in use");
 }
 
+/// The URL of a database in which there is nothing.
+pub(crate) async fn empty_database() -> String {
+    let cluster = cluster().await;
+    let number = DATABASES.fetch_add(1, Ordering::SeqCst);
+    let name = format!("empty_{}_{number}", std::process::id());
+    admin(cluster, &format!("create database {name}")).await;
+    (cluster.url)(&name)
+}
+
+async fn in_database(pool: &Pool, _: Clock) -> UsageStore {
+    UsageStore::postgres(pool.clone(), Retention::default())
+}
+
 /// The application under test.
 #[derive(Clone)]
 pub(crate) struct TestApp {
@@ -115,18 +129,24 @@ pub(crate) struct TestApp {
 impl TestApp {
     /// On an empty database, at [`START`].
     pub(crate) async fn start() -> Self {
-        Self::at(Clock::fixed(START.parse().unwrap())).await
+        Self::at(Clock::fixed(START.parse().unwrap()), in_database).await
     }
 
     /// The same at the computer's time, for who looks at its own clock.
     pub(crate) async fn with_the_computers_clock() -> Self {
-        Self::at(Clock::system()).await
+        Self::at(Clock::system(), in_database).await
     }
 
-    async fn at(clock: Clock) -> Self {
+    /// At [`START`], with usage wherever the caller wants it.
+    pub(crate) async fn start_with(usage: impl AsyncFnOnce(&Pool, Clock) -> UsageStore) -> Self {
+        Self::at(Clock::fixed(START.parse().unwrap()), usage).await
+    }
+
+    async fn at(clock: Clock, usage: impl AsyncFnOnce(&Pool, Clock) -> UsageStore) -> Self {
         let url = database().await;
         let pool = Pool::new(&url, 4, clock.clone()).unwrap();
-        let app = App::new(pool, clock.clone(), Random::seeded(7));
+        let usage = usage(&pool, clock.clone()).await;
+        let app = App::with_usage(pool, usage, clock.clone(), Random::seeded(7));
         Self {
             router: yardarm::router::router(app),
             clock,

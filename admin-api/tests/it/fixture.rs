@@ -22,7 +22,11 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
-        let t = TestApp::start().await;
+        Self::at(TestApp::start().await).await
+    }
+
+    /// In this application.
+    pub(crate) async fn at(t: TestApp) -> Self {
         let (ann, bob, eve) = (
             t.person("ann").await,
             t.person("bob").await,

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use yardarm::background::Background;
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
+use yardarm::usage::Settings;
 use yardarm::{jobs, publish};
 
 use crate::app::TestApp;
@@ -19,7 +20,14 @@ use crate::world::World;
 /// Has the jobs do what there is to do.
 async fn tidy(t: &TestApp) {
     let pool = Pool::new(&t.url, 4, t.clock.clone()).unwrap();
-    let background = Background::new(&pool, publish::Settings::default(), Metrics::new()).unwrap();
+    tidy_with(t, Settings::in_database(pool)).await;
+}
+
+pub(crate) async fn tidy_with(t: &TestApp, usage: Settings) {
+    let pool = Pool::new(&t.url, 4, t.clock.clone()).unwrap();
+    let background = Background::new(&pool, publish::Settings::default(), Metrics::new())
+        .unwrap()
+        .with_usage(usage);
     background.work(jobs::Settings::default()).await.unwrap();
     let background = background.listen();
     let sql = t.sql().await;
@@ -44,7 +52,13 @@ async fn tidy(t: &TestApp) {
 }
 
 /// Requests of a minute.
-fn asked(environment: &str, resource: &str, minute: i64, count: u64, labels: &Value) -> Value {
+pub(crate) fn asked(
+    environment: &str,
+    resource: &str,
+    minute: i64,
+    count: u64,
+    labels: &Value,
+) -> Value {
     json!({
         "environment_key": environment, "resource": resource, "host": "flags.example",
         "labels": labels, "minute": minute, "count": count,
@@ -52,7 +66,13 @@ fn asked(environment: &str, resource: &str, minute: i64, count: u64, labels: &Va
 }
 
 /// Evaluations of a minute.
-fn evaluated(environment: &str, feature: &str, minute: i64, count: i64, labels: &Value) -> Value {
+pub(crate) fn evaluated(
+    environment: &str,
+    feature: &str,
+    minute: i64,
+    count: i64,
+    labels: &Value,
+) -> Value {
     json!({
         "environment_key": environment, "feature_name": feature, "labels": labels,
         "minute": minute, "count": count,
@@ -64,7 +84,7 @@ fn no_labels() -> Value {
 }
 
 /// Today at this time, and the start of the fixture's hour.
-fn minute(f: &Fixture, minutes_ago: i64) -> i64 {
+pub(crate) fn minute(f: &Fixture, minutes_ago: i64) -> i64 {
     let at = f.t.clock.now() - TimeDelta::minutes(minutes_ago);
     at.timestamp() / 60 * 60
 }
@@ -178,7 +198,7 @@ async fn requests_are_counted_by_day_resource_and_labels() {
     }
 }
 
-async fn organisation(f: &Fixture) -> i64 {
+pub(crate) async fn organisation(f: &Fixture) -> i64 {
     let sql = f.t.sql().await;
     let statement = "select organisation_id from project where id = $1";
     sql.query_one(statement, &[&f.project])

@@ -178,6 +178,9 @@ async fn requests(
         return Ok(Vec::new());
     }
     let query = RequestQuery {
+        organisation_id: organisation.id,
+        project_id: project,
+        environment_id: environment,
         environments,
         span,
         labels,
