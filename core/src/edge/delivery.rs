@@ -10,12 +10,39 @@
 //! changes of different traits of one identity never undo each other. The same versions travel the
 //! other way (`POST /edge/v1/environments/<key>/identities`) when people edit traits.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::identity_record::TraitScalar;
 
 /// Where a control plane takes deliveries.
 pub const PATH: &str = "/api/v1/edge/deliveries/";
+
+/// What a control plane's answer to a delivery means to the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was taken, now or before.
+    Confirmed,
+    /// It will never be taken: drop it, and say so in the log.
+    Refused,
+    /// It would be taken in parts ([`Delivery::halves`]).
+    TooLarge,
+    /// Send the same again, later.
+    Later,
+}
+
+impl Verdict {
+    /// What a status means.
+    pub const fn of(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Confirmed,
+            400 => Self::Refused,
+            413 => Self::TooLarge,
+            _ => Self::Later,
+        }
+    }
+}
 
 /// A batch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +67,32 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Deliveries of at most `rows` identities each, still without ids; several changes of one identity come together.
+    pub fn of_identities(changes: Vec<IdentityChange>, edge: &str, rows: usize) -> Vec<Self> {
+        let mut identities: Vec<IdentityChange> = Vec::new();
+        let mut places = HashMap::new();
+        for change in changes {
+            let name = (change.environment_key.clone(), change.identifier.clone());
+            if let Some(place) = places.get(&name) {
+                let held: &mut IdentityChange = &mut identities[*place];
+                held.absorb(change);
+            } else {
+                places.insert(name, identities.len());
+                identities.push(change);
+            }
+        }
+        let mut deliveries = Vec::new();
+        while !identities.is_empty() {
+            let rest = identities.split_off(identities.len().min(rows.max(1)));
+            deliveries.push(Self {
+                edge: edge.to_owned(),
+                identities: std::mem::replace(&mut identities, rest),
+                ..Self::default()
+            });
+        }
+        deliveries
+    }
+
     /// Both halves of one that is too large, each without an id; nothing where it is a single row.
     pub fn halves(mut self) -> Option<(Self, Self)> {
         let rows = self.identities.len() + self.requests.len() + self.evaluations.len();
@@ -159,4 +212,75 @@ pub struct Labels {
     /// `Flagsmith-SDK-User-Agent`, else `User-Agent`, where it names a Flagsmith SDK.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(identifier: usize) -> IdentityChange {
+        IdentityChange {
+            environment_key: "env".to_owned(),
+            identifier: identifier.to_string(),
+            created_at_micros: 1,
+            traits: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn changes_of_one_identity_come_together() {
+        let sizes = |changes: Vec<_>, rows| {
+            let deliveries = Delivery::of_identities(changes, "native", rows);
+            let sizes = deliveries.iter().map(|delivery| delivery.identities.len());
+            sizes.collect::<Vec<_>>()
+        };
+        let changes: Vec<_> = (0..1_203).map(|n| change(n % 601)).collect();
+        assert_eq!(sizes(changes.clone(), 500), [500, 101]);
+        assert_eq!(sizes(changes, 601), [601]);
+        assert!(sizes(Vec::new(), 500).is_empty());
+    }
+
+    #[test]
+    fn halves_are_what_the_whole_was() {
+        let row = RequestCount {
+            environment_key: "env".to_owned(),
+            resource: Resource::Flags,
+            host: String::new(),
+            labels: Labels::default(),
+            minute: 0,
+            count: 1,
+        };
+        let whole = Delivery {
+            id: "id".to_owned(),
+            edge: "native".to_owned(),
+            identities: vec![change(0), change(1)],
+            requests: vec![row; 3],
+            evaluations: Vec::new(),
+            dropped: 7,
+        };
+        let (first, second) = whole.halves().unwrap();
+        assert_eq!((first.identities.len(), first.requests.len()), (2, 0));
+        assert_eq!((second.identities.len(), second.requests.len()), (0, 3));
+        assert_eq!((first.dropped, second.dropped), (7, 0));
+        assert!(first.id.is_empty() && second.edge == "native");
+        let (first, second) = first.halves().unwrap();
+        assert_eq!((first.identities.len(), second.identities.len()), (1, 1));
+        assert_eq!(first.halves(), None);
+        assert_eq!(Delivery::default().halves(), None);
+    }
+
+    #[test]
+    fn answers_mean_what_the_protocol_says() {
+        for (status, verdict) in [
+            (200, Verdict::Confirmed),
+            (202, Verdict::Confirmed),
+            (400, Verdict::Refused),
+            (413, Verdict::TooLarge),
+        ] {
+            assert_eq!(Verdict::of(status), verdict);
+        }
+        for status in [0, 301, 401, 403, 404, 409, 429, 500, 503] {
+            assert_eq!(Verdict::of(status), Verdict::Later, "{status}");
+        }
+    }
 }

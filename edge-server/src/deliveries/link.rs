@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
-use yardarm_core::edge::delivery;
+use yardarm_core::edge::delivery::{self, Verdict};
 use yardarm_core::edge::signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 use super::DeliverySettings;
@@ -93,10 +93,13 @@ fn judge(status: StatusCode, said: &str) -> Sent {
             .trim_end()
             .to_owned()
     };
+    match Verdict::of(status.as_u16()) {
+        Verdict::Confirmed => return Sent::Confirmed,
+        Verdict::Refused => return Sent::Refused(told("")),
+        Verdict::TooLarge => return Sent::TooLarge,
+        Verdict::Later => {}
+    }
     match status {
-        _ if status.is_success() => Sent::Confirmed,
-        StatusCode::BAD_REQUEST => Sent::Refused(told("")),
-        StatusCode::PAYLOAD_TOO_LARGE => Sent::TooLarge,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Sent::Unreached(told(
             ": no target has this edge's secret, or a clock is more than five minutes off",
         )),

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use yardarm_core::edge::delivery::Delivery;
 use yardarm_core::edge::{TraitChange, Unavailable};
 use yardarm_core::time::Timestamp;
 
@@ -33,7 +34,7 @@ mod outbox;
 
 pub use journal::Journal;
 use link::{Link, Sent};
-use outbox::{Outbox, USAGE_ROWS, Waiting};
+use outbox::{IDENTITIES, Outbox, USAGE_ROWS, Waiting};
 
 /// How many deliveries wait on disk before more is only packed now and then, in larger ones.
 const CROWDED: usize = 64;
@@ -82,7 +83,7 @@ pub struct Deliveries {
     usage: Option<Arc<CountedUsage>>,
     link: Link,
     every: Duration,
-    packed_usage: Instant,
+    packed_usage: Option<Instant>,
 }
 
 /// What lies on disk.
@@ -114,7 +115,7 @@ impl Deliveries {
             usage,
             link,
             every: settings.every.max(Duration::from_millis(10)),
-            packed_usage: Instant::now(),
+            packed_usage: None,
         })
     }
 
@@ -142,6 +143,7 @@ impl Deliveries {
         let mut pack_at = Instant::now() + self.every;
         let mut send_at = Instant::now();
         let mut failures = 0;
+        let mut more = true;
         loop {
             let waits = self.stored.outbox().len() > 0;
             let next = if waits { pack_at.min(send_at) } else { pack_at };
@@ -150,7 +152,7 @@ impl Deliveries {
                 () = tokio::time::sleep_until(next) => {}
             }
             if Instant::now() >= pack_at {
-                self.pack().await;
+                more = self.pack().await;
                 pack_at = Instant::now() + self.every;
             }
             if Instant::now() < send_at {
@@ -167,6 +169,7 @@ impl Deliveries {
                 }
                 Ok(()) => {}
                 Err(reason) => {
+                    more = false;
                     failures += 1;
                     let pause = pause(failures, self.every);
                     let waiting = self.stored.outbox().len();
@@ -179,10 +182,17 @@ impl Deliveries {
                     send_at = Instant::now() + pause;
                 }
             }
+            if more && self.stored.outbox().len() == 0 {
+                pack_at = Instant::now();
+            }
         }
-        self.packed_usage = Instant::now() - CROWDED_PAUSE;
-        self.pack().await;
-        let farewell = self.send(Instant::now() + FAREWELL);
+        self.packed_usage = None;
+        let farewell = async {
+            while self.pack().await {
+                self.send(Instant::now() + FAREWELL).await?;
+            }
+            self.send(Instant::now() + FAREWELL).await
+        };
         let outcome = timeout(FAREWELL, farewell).await;
         let waiting = self.stored.outbox().len();
         if waiting > 0 {
@@ -190,26 +200,27 @@ impl Deliveries {
         }
     }
 
-    /// Stores what was gathered as deliveries.
-    async fn pack(&mut self) {
+    /// Stores what was gathered as deliveries. Tells whether there is more, for when these are gone.
+    async fn pack(&mut self) -> bool {
         let crowded = self.stored.outbox().len() >= CROWDED;
-        let rested = self.packed_usage.elapsed() >= CROWDED_PAUSE;
+        let rested = self
+            .packed_usage
+            .is_none_or(|packed| packed.elapsed() >= CROWDED_PAUSE);
         let usage = self.usage.clone().filter(|_| !crowded || rested);
         if usage.is_some() {
-            self.packed_usage = Instant::now();
+            self.packed_usage = Some(Instant::now());
         }
         let stored = Arc::clone(&self.stored);
         let packed = tokio::task::spawn_blocking(move || {
             let identities = stored.pack_identities();
             let counts = usage.map_or(Ok(()), |usage| stored.pack_usage(&usage));
-            identities.and(counts)
+            counts.and(identities)
         });
-        let packed = packed
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)));
-        if let Err(error) = packed {
+        let packed = packed.await.map_err(io::Error::other).flatten();
+        packed.unwrap_or_else(|error| {
             tracing::error!(%error, "deliveries cannot be stored; what they carry is kept");
-        }
+            false
+        })
     }
 
     /// Sends what waits, oldest first, until `until`. An error says why the rest has to wait.
@@ -271,19 +282,19 @@ impl Stored {
         }
     }
 
-    fn pack_identities(&self) -> io::Result<()> {
-        for log in self.journal.finish()? {
-            let mut outbox = self.outbox();
-            if outbox.len() >= CROWDED {
-                break;
-            }
-            for delivery in outbox::of_identities(journal::read(&log)?, "native") {
-                outbox.put(delivery)?;
-            }
-            // A crash before this sends them again, which changes nothing.
-            std::fs::remove_file(&log)?;
+    /// Packs the oldest log, unless an earlier one is still on its way. Tells whether there are more.
+    fn pack_identities(&self) -> io::Result<bool> {
+        let logs = self.journal.finish()?;
+        let mut outbox = self.outbox();
+        let Some((log, rest)) = logs.split_first().filter(|_| !outbox.has_identities()) else {
+            return Ok(!logs.is_empty());
+        };
+        for delivery in Delivery::of_identities(journal::read(log)?, "native", IDENTITIES) {
+            outbox.put(delivery)?;
         }
-        Ok(())
+        // A crash before this sends them again, which changes nothing.
+        std::fs::remove_file(log)?;
+        Ok(!rest.is_empty())
     }
 
     fn pack_usage(&self, usage: &CountedUsage) -> io::Result<()> {

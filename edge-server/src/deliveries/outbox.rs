@@ -8,12 +8,14 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use yardarm_core::edge::delivery::{Delivery, IdentityChange};
+use yardarm_core::edge::delivery::Delivery;
 
 use crate::durable;
 
-/// Most identities, or rows of usage, in one delivery; with short names some 100 KB.
-const ROWS: usize = 500;
+/// Most identities in one delivery; with short names some 100 KB.
+pub(super) const IDENTITIES: usize = 500;
+/// Most rows of usage in one delivery; likewise.
+pub(super) const USAGE_ROWS: usize = 2_000;
 
 /// The deliveries, oldest first.
 #[derive(Debug)]
@@ -69,6 +71,12 @@ impl Outbox {
     /// Those that wait, oldest first.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         self.waiting.iter().cloned().collect()
+    }
+
+    /// Whether identities wait. Their changes keep their order: later ones are packed when none wait, since a deletion
+    /// that overtook the change before it would be undone by it.
+    pub(super) fn has_identities(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.usage)
     }
 
     /// Bytes of usage that wait.
@@ -135,37 +143,10 @@ impl Outbox {
     }
 }
 
-/// Cuts changes into deliveries; several of one identity come together first.
-pub(super) fn of_identities(changes: Vec<IdentityChange>, edge: &str) -> Vec<Delivery> {
-    let mut identities: Vec<IdentityChange> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    for change in changes {
-        let name = (change.environment_key.clone(), change.identifier.clone());
-        if let Some(place) = places.get(&name) {
-            let held: &mut IdentityChange = &mut identities[*place];
-            held.absorb(change);
-        } else {
-            places.insert(name, identities.len());
-            identities.push(change);
-        }
-    }
-    let mut deliveries = Vec::new();
-    while !identities.is_empty() {
-        let rest = identities.split_off(identities.len().min(ROWS));
-        deliveries.push(Delivery {
-            edge: edge.to_owned(),
-            identities: std::mem::replace(&mut identities, rest),
-            ..Delivery::default()
-        });
-    }
-    deliveries
-}
-
-/// How many rows of usage go into one delivery.
-pub(super) const USAGE_ROWS: usize = ROWS * 4;
-
 #[cfg(test)]
 mod tests {
+    use yardarm_core::edge::delivery::IdentityChange;
+
     use super::*;
 
     fn change(identifier: &str) -> IdentityChange {
@@ -235,16 +216,5 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), 3);
-    }
-
-    #[test]
-    fn changes_of_one_identity_come_together() {
-        let changes = (0..1_203).map(|n| change(&(n % 601).to_string())).collect();
-        let sizes: Vec<_> = of_identities(changes, "native")
-            .iter()
-            .map(|delivery| delivery.identities.len())
-            .collect();
-        assert_eq!(sizes, [500, 101]);
-        assert!(of_identities(Vec::new(), "native").is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! A control plane as an edge sees it, in bad moods: takes deliveries, loses replies, is late or away.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,7 +49,8 @@ pub struct Home {
 struct State {
     mood: Mood,
     attempts: usize,
-    taken: BTreeMap<String, Delivery>,
+    /// In order of arrival.
+    taken: Vec<Delivery>,
     bodies: HashMap<String, Bytes>,
     wrong: Vec<String>,
 }
@@ -63,7 +64,7 @@ impl Home {
             state: Arc::new(Mutex::new(State {
                 mood: Mood::Takes,
                 attempts: 0,
-                taken: BTreeMap::new(),
+                taken: Vec::new(),
                 bodies: HashMap::new(),
                 wrong: Vec::new(),
             })),
@@ -94,7 +95,7 @@ impl Home {
 
     /// What it took, each delivery once.
     pub fn taken(&self) -> Vec<Delivery> {
-        self.state().taken.values().cloned().collect()
+        self.state().taken.clone()
     }
 
     /// An error where an edge did something that it must not do.
@@ -107,7 +108,7 @@ impl Home {
     /// An identity as it is known here.
     pub fn identity(&self, environment_key: &str, identifier: &str) -> Option<IdentityRecord> {
         let mut record = None;
-        for delivery in self.state().taken.values() {
+        for delivery in &self.state().taken {
             for change in &delivery.identities {
                 if change.environment_key == environment_key && change.identifier == identifier {
                     let adopt = TraitChange::Adopt(change.traits.clone());
@@ -123,7 +124,7 @@ impl Home {
     /// How many requests for a resource are known here.
     pub fn requests(&self, environment_key: &str, resource: Resource) -> u64 {
         let state = self.state();
-        let rows = state.taken.values().flat_map(|delivery| &delivery.requests);
+        let rows = state.taken.iter().flat_map(|delivery| &delivery.requests);
         rows.filter(|row| row.environment_key == environment_key && row.resource == resource)
             .map(|row| row.count)
             .sum()
@@ -134,7 +135,7 @@ impl Home {
         let state = self.state();
         let rows = state
             .taken
-            .values()
+            .iter()
             .flat_map(|delivery| &delivery.evaluations);
         rows.filter(|row| {
             row.environment_key == environment_key && row.feature_name == feature_name
@@ -224,7 +225,7 @@ impl Home {
             Some(_) => {}
             None => {
                 state.bodies.insert(delivery.id.clone(), body);
-                state.taken.insert(delivery.id.clone(), delivery);
+                state.taken.push(delivery);
             }
         }
         StatusCode::OK
