@@ -10,6 +10,10 @@ use crate::shelf::Ages;
 
 /// How old a copy may be before a newer one is looked for in the background: `REVALIDATE_SECONDS`.
 const REVALIDATE_SECONDS: i64 = 2;
+/// For how long changes and counts are gathered before they are sent home: `DELIVERY_SECONDS`.
+const DELIVERY_SECONDS: i64 = 10;
+/// How many objects gather them: `OUTBOX_SHARDS`.
+const OUTBOX_SHARDS: i64 = 4;
 /// How old a copy may be before a request waits for that look: `MAX_STALE_SECONDS`.
 const MAX_STALE_SECONDS: i64 = 30;
 /// For how long an isolate may remember an identity without asking its object: `IDENTITY_MEMORY_SECONDS`.
@@ -39,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) identity_memory: i64,
     /// How event streams are kept.
     pub(crate) streams: Streams,
+    /// Where deliveries go; nothing goes anywhere without.
+    pub(crate) home: Option<HomeSettings>,
 }
 
 /// How event streams are kept.
@@ -50,6 +56,19 @@ pub(crate) struct Streams {
     pub(crate) per_shard: u32,
     /// How long one is silent before a comment is sent, in milliseconds.
     pub(crate) heartbeat: u32,
+}
+
+/// The variable `CONTROL_PLANE_URL` and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct HomeSettings {
+    /// The control plane's URL without a slash at its end.
+    pub(crate) url: String,
+    /// For how long changes and counts are gathered, in milliseconds.
+    pub(crate) every: i64,
+    /// How many objects gather them.
+    pub(crate) shards: u32,
+    /// Whether requests and evaluations are counted: not with `USAGE` set to `off`.
+    pub(crate) counts: bool,
 }
 
 impl Config {
@@ -81,7 +100,25 @@ impl Config {
                 heartbeat: number::<u32>(env, "HEARTBEAT_SECONDS", 1..=300, HEARTBEAT_SECONDS)
                     * 1_000,
             },
+            home: HomeSettings::read(env),
         }
+    }
+}
+
+impl HomeSettings {
+    fn read(env: &Env) -> Option<Self> {
+        let text = |name| env.var(name).ok().map(|value| value.to_string());
+        let url = text("CONTROL_PLANE_URL")?;
+        let url = url.trim().trim_end_matches('/').to_owned();
+        if url.is_empty() {
+            return None;
+        }
+        Some(Self {
+            url,
+            every: seconds(env, "DELIVERY_SECONDS", DELIVERY_SECONDS).max(1_000),
+            shards: number(env, "OUTBOX_SHARDS", 1..=1_000, OUTBOX_SHARDS),
+            counts: text("USAGE").is_none_or(|usage| !usage.trim().eq_ignore_ascii_case("off")),
+        })
     }
 }
 

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::Response;
 use worker::{Context, Env, console_error, js_sys, web_sys};
 use yardarm_core::edge::stream::Subscription;
+use yardarm_core::edge::usage::Counted;
 use yardarm_core::edge::{
-    ChangeError, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
+    ChangeError, Effect, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
 };
 use yardarm_core::snapshot::{Package, Snapshot};
 use yardarm_core::time::Timestamp;
@@ -20,6 +21,7 @@ use crate::environments::Environments;
 use crate::identities::Identities;
 use crate::snapshots::Snapshots;
 use crate::streams;
+use crate::usage;
 
 #[wasm_bindgen::prelude::wasm_bindgen]
 extern "C" {
@@ -79,6 +81,12 @@ impl WorkerHost {
         }
     }
 
+    /// Counts what the request came to.
+    pub(crate) fn count(&self, counted: Option<&Counted>, effects: Vec<Effect>) {
+        let around = (&self.env, &self.context, &self.config);
+        usage::count(around, counted, effects, self.now);
+    }
+
     fn snapshots(&self) -> Snapshots<'_> {
         Snapshots {
             env: &self.env,
@@ -95,9 +103,7 @@ impl Host for WorkerHost {
     }
 
     fn random(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        fill_random(&mut bytes);
-        bytes
+        random()
     }
 
     fn name(&self) -> &'static str {
@@ -178,6 +184,13 @@ impl Host for WorkerHost {
 /// Logs why a store did not answer; the core only tells the client to try again.
 fn reported<T>(answer: Result<T, Unavailable>) -> Result<T, Unavailable> {
     answer.inspect_err(|error| console_error!("{error}"))
+}
+
+/// 16 random bytes.
+pub(crate) fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    fill_random(&mut bytes);
+    bytes
 }
 
 /// Milliseconds since the epoch.

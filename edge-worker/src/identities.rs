@@ -4,6 +4,7 @@
 //!
 //! The object's side is [`crate::objects::identity`].
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use yardarm_core::edge::{ChangeError, IdentityRecord, TraitChange, Unavailable};
 
 use crate::environments::{call_object, decode, encode};
 use crate::host::now_millis;
+use crate::objects::identity::Ask;
 use crate::recent::Recent;
 
 /// Name of the binding in `wrangler.toml`.
@@ -68,7 +70,11 @@ impl Identities<'_> {
         identifier: &str,
         change: &TraitChange,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
-        let body = encode(change)?;
+        let body = encode(&Ask {
+            environment_key: self.environment.into(),
+            identifier: identifier.into(),
+            change: Cow::Borrowed(change),
+        })?;
         let name = self.name(identifier);
         let call = RECENT.with_borrow_mut(|recent| recent.call(self.now));
         let answer = match self.call(&name, Some(&body)).await {

@@ -5,7 +5,10 @@
 //! back. Behind the ports: snapshots in isolate memory ([`shelf`]) over KV ([`store`]), kept fresh by
 //! the object that files publications ([`objects::environments`]), and one object per identity that
 //! applies trait changes in order ([`objects::identity`]). Event streams are held open by objects of
-//! their own ([`objects::streams`]).
+//! their own ([`objects::streams`]). What goes home to the control plane goes by way of objects that keep it until it is
+//! confirmed ([`objects::outbox`]).
+//! applies trait changes in order ([`objects::identity`]). What goes home to the control plane goes by way of objects that
+//! keep it until it is confirmed ([`objects::outbox`]).
 //!
 //! Nothing here may panic: a panic ends every request in flight on its isolate. Nothing in flight is
 //! shared between requests, since a promise belongs to the request that made it; only finished
@@ -13,9 +16,11 @@
 
 mod config;
 mod environments;
+mod home;
 mod host;
 mod identities;
 mod objects;
+mod outbox;
 mod recent;
 mod shelf;
 mod snapshots;
@@ -29,6 +34,8 @@ use worker::{Context, Delay, Env, event, web_sys};
 use yardarm_core::edge;
 use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 
+use crate::config::Config;
+
 /// Answers one request.
 #[event(fetch)]
 async fn fetch(
@@ -36,12 +43,16 @@ async fn fetch(
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
-    let Some(request) = request.read().await? else {
+    let counts = Config::of(&env)
+        .home
+        .as_ref()
+        .is_some_and(|home| home.counts);
+    let Some(request) = request.read(counts).await? else {
         return wire::bad_request();
     };
     let host = host::WorkerHost::new(env, context);
     let outcome = edge::handle(&host, request).await;
-    usage::record(&outcome.effects);
+    host.count(outcome.counted.as_ref(), outcome.effects);
     let mut reply = outcome.reply;
     if let Some(streaming) = outcome.stream {
         if let Streaming::Open(subscription) = streaming {

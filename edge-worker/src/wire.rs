@@ -8,11 +8,13 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use worker::js_sys::Uint8Array;
 use worker::js_sys::futures::JsFuture;
 use worker::{FromRequest, web_sys};
+use yardarm_core::edge::usage::{LABEL_HEADERS, is_labelled};
 use yardarm_core::edge::{READ_HEADERS, read_headers};
 use yardarm_core::snapshot::Snapshot;
 
@@ -39,9 +41,17 @@ const MAX_BODIES: usize = 16;
 const MAX_KEPT_SNAPSHOT: usize = 2 << 20;
 
 thread_local! {
-    static NAMED: () = name_headers(&READ_HEADERS.each_ref().map(HeaderName::as_str).join("\n"));
+    static NAMED: () = name_headers(&names().map(HeaderName::as_str).collect::<Vec<_>>().join("\n"));
     static HEADS: RefCell<Vec<Head>> = const { RefCell::new(Vec::new()) };
     static BODIES: RefCell<Vec<Body>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The label headers that are asked for; the host is in the URL.
+static LABELS: &[HeaderName] = LABEL_HEADERS.split_at(LABEL_HEADERS.len() - 1).0;
+
+/// Every header that may be asked for, in the order in which JavaScript knows them.
+fn names() -> impl Iterator<Item = &'static HeaderName> {
+    READ_HEADERS.iter().chain(LABELS)
 }
 
 /// A status and headers as JavaScript has them.
@@ -70,14 +80,18 @@ impl FromRequest for Incoming {
 }
 
 impl Incoming {
-    /// Reads it; `None` if its method or target is none.
-    pub(crate) async fn read(self) -> worker::Result<Option<Request<Bytes>>> {
+    /// Reads it, with what usage is counted by where it `counts`; `None` if its method or target is none.
+    pub(crate) async fn read(self, counts: bool) -> worker::Result<Option<Request<Bytes>>> {
         let line = request_line(&self.0);
-        let Some((method, target)) = parse_line(&line) else {
+        let Some((method, authority, target)) = parse_line(&line) else {
             return Ok(None);
         };
+        let labels = counts && is_labelled(target.path());
         let wanted = read_headers(&method, target.path());
-        let headers = parse_headers(&self.headers(wanted));
+        let mut headers = parse_headers(&self.headers(wanted, labels));
+        if labels && let Ok(host) = HeaderValue::from_str(authority) {
+            headers.insert(HOST, host);
+        }
         let body = match method {
             Method::GET | Method::HEAD | Method::OPTIONS => Bytes::new(),
             _ => {
@@ -92,29 +106,35 @@ impl Incoming {
         Ok(Some(request))
     }
 
-    fn headers(&self, wanted: &[HeaderName]) -> String {
+    fn headers(&self, wanted: &[HeaderName], labels: bool) -> String {
         NAMED.with(|()| ());
         let bits = READ_HEADERS.iter().enumerate();
-        let mask = bits.fold(0, |mask, (bit, name)| {
+        let mut mask = bits.fold(0, |mask, (bit, name)| {
             mask | (u32::from(wanted.contains(name)) << bit)
         });
+        if labels {
+            mask |= ((1 << LABELS.len()) - 1) << READ_HEADERS.len();
+        }
         headers(&self.0, mask)
     }
 }
 
-/// Method, path and query of `METHOD absolute-url`.
-fn parse_line(line: &str) -> Option<(Method, Uri)> {
+/// Method, host, and path with query of `METHOD absolute-url`.
+fn parse_line(line: &str) -> Option<(Method, &str, Uri)> {
     let (method, url) = line.split_once(' ')?;
     let method = Method::from_bytes(method.as_bytes()).ok()?;
     let (_, rest) = url.split_once("://")?;
-    let target = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-    Some((method, Uri::try_from(target).ok()?))
+    let (authority, target) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    Some((method, authority, Uri::try_from(target).ok()?))
 }
 
-/// Headers as `glue.js` writes them: a line for each of [`READ_HEADERS`], empty where there is none.
+/// Headers as `glue.js` writes them: a line for each of [`names`], empty where there is none.
 fn parse_headers(lines: &str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(READ_HEADERS.len());
-    for (name, line) in READ_HEADERS.iter().zip(lines.split('\n')) {
+    for (name, line) in names().zip(lines.split('\n')) {
         if let Some(value) = line.strip_prefix(':')
             && let Ok(value) = HeaderValue::from_str(value)
         {
@@ -226,17 +246,33 @@ mod tests {
 
     #[test]
     fn a_line_is_method_path_and_query() {
-        for (line, method, target) in [
+        for (line, method, host, target) in [
             (
                 "GET https://edge.example/api/v1/flags/?feature=a",
                 Method::GET,
+                "edge.example",
                 "/api/v1/flags/?feature=a",
             ),
-            ("POST http://127.0.0.1:8787/", Method::POST, "/"),
-            ("OPTIONS https://edge.example", Method::OPTIONS, "/"),
-            ("PUT https://u:p@edge.example/a%2Fb", Method::PUT, "/a%2Fb"),
+            (
+                "POST http://127.0.0.1:8787/",
+                Method::POST,
+                "127.0.0.1:8787",
+                "/",
+            ),
+            (
+                "OPTIONS https://edge.example",
+                Method::OPTIONS,
+                "edge.example",
+                "/",
+            ),
+            (
+                "PUT https://u:p@edge.example/a%2Fb",
+                Method::PUT,
+                "u:p@edge.example",
+                "/a%2Fb",
+            ),
         ] {
-            let expected = (method, Uri::from_static(target));
+            let expected = (method, host, Uri::from_static(target));
             assert_eq!(parse_line(line), Some(expected), "{line}");
         }
         assert_eq!(parse_line("GET"), None);

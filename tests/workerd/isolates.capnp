@@ -10,6 +10,7 @@ const config :Workerd.Config = (
     (name = "cold", worker = .other),
     (name = "kv", worker = Main.kv),
     (name = "cache", worker = Main.cache),
+    (name = "internet", network = (allow = ["public", "private"])),
     (name = "state", disk = (path = "/nonexistent", writable = true)),
   ],
   sockets = [
@@ -38,6 +39,11 @@ const other :Workerd.Worker = (
     (name = "STREAMS_PER_SHARD", fromEnvironment = "STREAMS_PER_SHARD"),
     (name = "HEARTBEAT_SECONDS", fromEnvironment = "HEARTBEAT_SECONDS"),
     (name = "IDENTITY_MEMORY_SECONDS", fromEnvironment = "IDENTITY_MEMORY_SECONDS"),
+    (name = "OUTBOX", durableObjectNamespace = (className = "Outbox", serviceName = "edge")),
+    (name = "CONTROL_PLANE_URL", fromEnvironment = "CONTROL_PLANE_URL"),
+    (name = "DELIVERY_SECONDS", fromEnvironment = "DELIVERY_SECONDS"),
+    (name = "OUTBOX_SHARDS", fromEnvironment = "OUTBOX_SHARDS"),
+    (name = "USAGE", fromEnvironment = "USAGE"),
   ],
   cacheApiOutbound = "cache",
 );

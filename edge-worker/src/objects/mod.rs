@@ -1,6 +1,8 @@
 //! The Durable Objects.
 
 mod environments;
-mod identity;
+pub(crate) mod identity;
 mod ledger;
+mod outbox;
+mod parcels;
 mod streams;
