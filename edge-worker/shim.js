@@ -71,3 +71,4 @@ const durable = (name) =>
 export const Environments = durable("Environments");
 export const Identity = durable("Identity");
 export const Streams = durable("Streams");
+export const Outbox = durable("Outbox");
