@@ -48,9 +48,13 @@ export default {
         const value = await values.get(key);
         return value === null ? new Response(null, { status: 404 }) : new Response(value);
       }
-      case "PUT":
-        await values.put(key, await request.arrayBuffer());
+      case "PUT": {
+        const value = await request.arrayBuffer();
+        // Cloudflare's own bound.
+        if (value.byteLength > 25 << 20) return new Response(null, { status: 413 });
+        await values.put(key, value);
         return new Response();
+      }
       case "DELETE":
         await values.delete(key);
         return new Response(null, { status: 204 });

@@ -2,7 +2,7 @@
 //! "publication"). Every request is signed; without a secret the routes are not there.
 //!
 //! A package may come without parts that the edge has or is about to get: a large environment's
-//! overrides travel some at a time, and only those that changed (docs/adr/0007-parts.md).
+//! overrides travel some at a time, and only those that changed (docs/adr/0009-parts.md).
 
 use bytes::Bytes;
 use http::request::Parts;

@@ -1,5 +1,5 @@
 //! The package: one version of an environment as it travels and as hosts store it
-//! (docs/adr/0007-parts.md).
+//! (docs/adr/0009-parts.md).
 //!
 //! It is the snapshot and the parts that the snapshot names by number and SHA-256: the environment
 //! document and the override buckets. On its way a package is the snapshot, which says how long it is,

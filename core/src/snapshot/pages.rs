@@ -1,4 +1,4 @@
-//! The environment document in parts, and the pages it is answered in (docs/adr/0007-parts.md).
+//! The environment document in parts, and the pages it is answered in (docs/adr/0009-parts.md).
 //!
 //! A document of ordinary size is one part and one page. A larger one is a base, which is everything
 //! but the identity overrides, and chunks of overrides. A page is the base with some of the chunks in

@@ -1,5 +1,5 @@
 //! An environment with very many identity overrides: every one is answered, a change of one moves
-//! little, and the document comes in pages. docs/adr/0007-parts.md has the figures.
+//! little, and the document comes in pages. docs/adr/0009-parts.md has the figures.
 
 use std::collections::HashSet;
 use std::time::Instant;
