@@ -1,5 +1,6 @@
 //! How long the edge itself takes for a request, without sockets: the part of `scripts/bench native` that
-//! this repository can make faster. The shortest of many batches, since the machine is shared.
+//! this repository can make faster, with and without counting usage. The shortest of many batches, since the machine is
+//! shared.
 //!
 //! `answer DOCUMENT POST_BODY`: an environment document and the body of `POST /identities/`.
 
@@ -14,7 +15,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use yardarm_core::snapshot::document::Document;
 use yardarm_core::snapshot::{Publication, compile};
-use yardarm_edge::{DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore};
+use yardarm_edge::{
+    CountedUsage, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, SnapshotStore, Usage,
+};
 
 const BATCHES: u32 = 400;
 const BATCH: u32 = 500;
@@ -43,14 +46,18 @@ async fn main() -> anyhow::Result<()> {
         )
         .await?;
     let identities = IdentityFiles::open(&owner, 1 << 20)?;
-    let edge = Edge::new(
-        NativeHost::new(snapshots, identities, None),
-        Arc::new(NoUsage),
-    );
+    let edge = |usage: Arc<dyn Usage>| {
+        let host = NativeHost::new(snapshots.clone(), identities.clone(), None);
+        Edge::new(host, usage)
+    };
+    let uncounted = edge(Arc::new(NoUsage));
+    let counted = edge(Arc::new(CountedUsage::new(16 << 20)));
 
     let flags = || {
         Request::get("/api/v1/flags/")
             .header("x-environment-key", &key)
+            .header("host", "flags.example")
+            .header("user-agent", "flagsmith-node-sdk/6.0.0")
             .body(Full::new(Bytes::new()))
     };
     let identity = || {
@@ -58,10 +65,18 @@ async fn main() -> anyhow::Result<()> {
             .header("x-environment-key", &key)
             .header("content-type", "application/json")
             .header("content-length", post.len())
+            .header("host", "flags.example")
+            .header("user-agent", "flagsmith-node-sdk/6.0.0")
             .body(Full::new(post.clone()))
     };
-    println!("GET /flags/        {:?}", shortest(&edge, flags).await?);
-    println!("POST /identities/  {:?}", shortest(&edge, identity).await?);
+    for (edge, how) in [(&uncounted, "usage off"), (&counted, "usage on ")] {
+        println!(
+            "GET /flags/        {how} {:?}",
+            shortest(edge, flags).await?
+        );
+        let took = shortest(edge, identity).await?;
+        println!("POST /identities/  {how} {took:?}");
+    }
     fs::remove_dir_all(scratch)?;
     Ok(())
 }
