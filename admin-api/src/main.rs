@@ -1,8 +1,12 @@
 //! The `yardarm` program.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use axum::body::Body;
+use axum::extract::ConnectInfo;
 use clap::{Parser, Subcommand};
+use tower::ServiceExt as _;
 use yardarm::app::{App, Clock, Random};
 use yardarm::background::Background;
 use yardarm::command::{CreateAdmin, Influxdb, Snapshot};
@@ -10,7 +14,7 @@ use yardarm::config::{Database, Logging, Opened, Operation, Server, Usage};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
 use yardarm::{jobs, publish, router, usage};
-use yardarm_edge::{Streams, raise_open_files};
+use yardarm_edge::{Patience, Streams, raise_open_files};
 
 /// Feature flags and remote config that speak Flagsmith's protocol.
 #[derive(Debug, Parser)]
@@ -139,17 +143,22 @@ async fn operate(arguments: &Arguments, pool: &Pool, usage: usage::Settings) -> 
     outcome
 }
 
+/// With the edge's own loop, which does not wait for ever for clients that dawdle.
 async fn serve(server: &Server, router: axum::Router, streams: Streams) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(server.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move {
-            stopped().await;
-            // They would never end by themselves.
-            streams.close();
-        })
-        .await?;
+    let answer = move |peer: SocketAddr, request: http::Request<_>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answering = router.clone().oneshot(request);
+        async move { answering.await.unwrap_or_else(|never| match never {}) }
+    };
+    let stop = async move {
+        stopped().await;
+        // They would never end by themselves.
+        streams.close();
+    };
+    yardarm_edge::serve_patiently(listener, None, Patience::default(), answer, stop).await;
     Ok(())
 }
 

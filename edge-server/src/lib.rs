@@ -37,6 +37,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bodies;
 mod compression;
 mod deliveries;
 mod durable;
@@ -54,6 +55,7 @@ mod server;
 mod service;
 mod sharded;
 mod snapshots;
+mod socket;
 mod streams;
 mod tls;
 mod upstream;
@@ -69,7 +71,7 @@ pub use open_files::{raise_open_files, streams_within};
 pub use outbound::{Answer, Client, ClientError};
 pub use pull_through::PullThrough;
 pub use reply_body::ReplyBody;
-pub use server::{serve, serve_with};
+pub use server::{Patience, serve, serve_patiently, serve_with};
 pub use service::{Edge, router};
 pub use snapshots::SnapshotStore;
 pub use streams::{EventStream, StreamSettings, Streams};

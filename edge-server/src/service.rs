@@ -5,21 +5,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::routing::any;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 use yardarm_core::edge::{self, Host as _, Outcome};
 
+use crate::bodies::{Bodies, PUBLICATION, Refused};
 use crate::compression::{self, Accepted};
 use crate::host::NativeHost;
 use crate::identities::Identities;
@@ -28,19 +26,8 @@ use crate::request_id::RequestIds;
 use crate::streams::{StreamSettings, Streams};
 use crate::usage::Usage;
 
-/// The largest body of an SDK request, in bytes.
-const SDK_BODY: usize = 8 << 20;
-/// How long an SDK request's body may take.
-const SDK_BODY_TIME: Duration = Duration::from_secs(30);
-/// The largest package; 100,000 identity overrides take some 100 MB.
-const PACKAGE_BODY: usize = 512 << 20;
-/// How long a package may take.
-const PACKAGE_BODY_TIME: Duration = Duration::from_mins(5);
-/// How many packages are taken in at once. They lie in memory before their signature can be checked.
-const PACKAGES_AT_ONCE: usize = 2;
-
-/// Below this path are the publication routes.
-const PUBLICATION: &str = "/edge/v1/";
+/// From this size on a publication is handled on a thread of its own, in bytes.
+const LARGE: usize = 64 << 10;
 
 /// The routes to mount where admin routes stand beside them; `/health` and `/version/` are not among
 /// them. Paths without their trailing slash are here because core redirects them.
@@ -76,7 +63,7 @@ struct Shared<I> {
     host: NativeHost<I>,
     usage: Arc<dyn Usage>,
     request_ids: RequestIds,
-    packages: Semaphore,
+    bodies: Bodies,
     streams: Streams,
 }
 
@@ -112,7 +99,7 @@ impl<I: Identities> Edge<I> {
                 host,
                 usage,
                 request_ids: RequestIds::new(),
-                packages: Semaphore::new(PACKAGES_AT_ONCE),
+                bodies: Bodies::new(),
             }),
         }
     }
@@ -143,7 +130,7 @@ impl<I: Identities> Edge<I> {
             (request.method().clone(), path, Instant::now())
         });
         let accepted = Accepted::of(request.method(), request.headers());
-        let mut reply = match self.read(request).await {
+        let mut reply = match self.shared.bodies.read(self.host(), request).await {
             Ok(request) => self.handle(request, accepted).await,
             Err(refused) => refused.reply().map(ReplyBody::from),
         };
@@ -161,7 +148,8 @@ impl<I: Identities> Edge<I> {
     }
 
     async fn handle(&self, request: Request<Bytes>, accepted: Accepted) -> Response<ReplyBody> {
-        let outcome = if request.uri().path().starts_with(PUBLICATION) {
+        let is_large = request.body().len() >= LARGE;
+        let outcome = if is_large && request.uri().path().starts_with(PUBLICATION) {
             match self.handle_aside(request).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
@@ -204,47 +192,6 @@ impl<I: Identities> Edge<I> {
         let handle = move || runtime.block_on(edge::handle(&edge.shared.host, request));
         tokio::task::spawn_blocking(handle).await
     }
-
-    async fn read<B>(&self, request: Request<B>) -> Result<Request<Bytes>, Refused>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (head, body) = request.into_parts();
-        if body.is_end_stream() {
-            return Ok(Request::from_parts(head, Bytes::new()));
-        }
-        let publication = head.uri.path().starts_with(PUBLICATION);
-        let (most, longest) = if publication {
-            (PACKAGE_BODY, PACKAGE_BODY_TIME)
-        } else {
-            (SDK_BODY, SDK_BODY_TIME)
-        };
-        let announced = head
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok());
-        if announced
-            .and_then(|length| length.parse().ok())
-            .is_some_and(|length: usize| length > most)
-        {
-            return Err(Refused::TooLarge);
-        }
-        let collected = async {
-            let _turn = if publication {
-                Some(self.shared.packages.acquire().await)
-            } else {
-                None
-            };
-            Limited::new(body, most).collect().await
-        };
-        match tokio::time::timeout(longest, collected).await {
-            Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::TooLarge),
-            Ok(Err(_)) => Err(Refused::Broken),
-            Err(_) => Err(Refused::TooSlow),
-        }
-    }
 }
 
 impl<I> Clone for Edge<I> {
@@ -260,42 +207,5 @@ impl<I> fmt::Debug for Edge<I> {
         f.debug_struct("Edge")
             .field("host", &self.shared.host)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a request got no answer from core.
-#[derive(Debug, Clone, Copy)]
-enum Refused {
-    TooLarge,
-    TooSlow,
-    Broken,
-    Failed,
-}
-
-impl Refused {
-    fn reply(self) -> Response<Bytes> {
-        let (status, body) = match self {
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                r#"{"detail":"Request body is too large."}"#,
-            ),
-            Self::TooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                r#"{"detail":"Request body took too long."}"#,
-            ),
-            Self::Broken => (
-                StatusCode::BAD_REQUEST,
-                r#"{"detail":"Request body could not be read."}"#,
-            ),
-            Self::Failed => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                r#"{"detail":"Service temporarily unavailable, try again later."}"#,
-            ),
-        };
-        let mut reply = Response::new(Bytes::from_static(body.as_bytes()));
-        *reply.status_mut() = status;
-        let json = HeaderValue::from_static("application/json");
-        reply.headers_mut().insert(CONTENT_TYPE, json);
-        reply
     }
 }

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 use utoipa::openapi::RefOr;
 
@@ -19,6 +21,9 @@ use crate::app::App;
 
 /// The version of Flagsmith whose API this one is.
 pub(crate) const FLAGSMITH_VERSION: &str = "2.265.0";
+
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -111,8 +116,13 @@ pub(crate) async fn envelope(
     // The body is read whole before anything is answered: an answer that leaves some of it unread costs
     // the connection, and with it the caller's next request.
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
-        return ApiError::TooLarge.into_response();
+    let body = match timeout(BODY_TIME, to_bytes(body, BODY_LIMIT)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return ApiError::TooLarge.into_response(),
+        Err(_elapsed) => {
+            let body = serde_json::json!({"detail": "Request body took too long."});
+            return json_response(StatusCode::REQUEST_TIMEOUT, &body);
+        }
     };
     let request = Request::from_parts(parts, body.into());
     let strict = facts.is_some_and(|facts| !facts.html && !facts.plain);

@@ -214,12 +214,13 @@ fn sign(
     body: Bytes,
 ) -> anyhow::Result<Request<Bytes>> {
     let uri: Uri = format!("{}{path}", to.url.trim_end_matches('/')).parse()?;
-    let signed = signature::sign(
+    let content = signature::content_hash(&body);
+    let signed = signature::sign_content(
         to.secret.as_bytes(),
         method.as_str(),
         uri.path(),
         unix_seconds,
-        &body,
+        &content,
     );
     let mut request = Request::new(body);
     *request.method_mut() = method;
@@ -231,6 +232,7 @@ fn sign(
     );
     headers.insert(signature::TIMESTAMP_HEADER, HeaderValue::from(unix_seconds));
     headers.insert(signature::SIGNATURE_HEADER, HeaderValue::from_str(&signed)?);
+    headers.insert(signature::CONTENT_HEADER, HeaderValue::from_str(&content)?);
     Ok(request)
 }
 
@@ -299,6 +301,11 @@ mod tests {
         assert_eq!(request.headers()["yardarm-timestamp"], "1795358606");
         let signature = signature::sign(b"s3cret", "PUT", path, 1_795_358_606, &body);
         assert_eq!(request.headers()["yardarm-signature"], signature.as_str());
+        let content = signature::content_hash(&body);
+        assert_eq!(
+            request.headers()["yardarm-content-sha256"],
+            content.as_str()
+        );
     }
 
     #[test]

@@ -23,13 +23,13 @@ use crate::edge::{RemoteEdge, SECRET};
 use crate::world::World;
 
 /// A publisher in this process, that can be killed.
-struct Mortal {
+pub(crate) struct Mortal {
     url: String,
     task: Option<JoinHandle<()>>,
 }
 
 impl Mortal {
-    fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let mut mortal = Self {
             url: url.to_owned(),
             task: None,
@@ -38,7 +38,7 @@ impl Mortal {
         mortal
     }
 
-    fn revive(&mut self) {
+    pub(crate) fn revive(&mut self) {
         let pool = Pool::new(&self.url, 4, Clock::system()).unwrap();
         let listener = Listener::new(tokio_postgres::Config::from_str(&self.url).unwrap());
         let settings = publish::Settings {
@@ -59,7 +59,7 @@ impl Mortal {
     }
 
     /// At whatever await it stands.
-    fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
         }
@@ -72,7 +72,7 @@ impl Drop for Mortal {
     }
 }
 
-async fn target(sql: &Client, name: &str, edge: &RemoteEdge) {
+pub(crate) async fn target(sql: &Client, name: &str, edge: &RemoteEdge) {
     sql.execute(
         "insert into edge_target (name, url, secret, created_at) values ($1, $2, $3, now())",
         &[&name, &edge.url(), &SECRET],
@@ -82,7 +82,12 @@ async fn target(sql: &Client, name: &str, edge: &RemoteEdge) {
 }
 
 /// Waits until every edge answers what the database says; tells how long that took.
-async fn converge(world: &World, edges: &[RemoteEdge], within: Duration, seed: u64) -> Duration {
+pub(crate) async fn converge(
+    world: &World,
+    edges: &[RemoteEdge],
+    within: Duration,
+    seed: u64,
+) -> Duration {
     let begun = Instant::now();
     loop {
         let Err(difference) = compare(world, edges).await else {

@@ -12,6 +12,7 @@ mod edge;
 mod edge_packages;
 mod edge_targets;
 mod environments;
+mod faults;
 mod feature_segments;
 mod feature_states;
 mod features;

@@ -87,11 +87,23 @@ impl Served {
         send(&self.router, request.body(body).unwrap()).await
     }
 
+    /// `POST /identities/`.
+    pub(crate) async fn identify(&self, key: &str, body: &Value) -> Reply {
+        let body = Some(body.clone());
+        self.ask(Method::POST, "/api/v1/identities/", key, body)
+            .await
+    }
+
+    pub(crate) async fn log_in(&self, body: &Value) -> Reply {
+        let path = "/api/v1/auth/login/";
+        self.ask(Method::POST, path, "", Some(body.clone())).await
+    }
+
     async fn flags(&self, key: &str) -> Vec<Look> {
         read_looks(&self.get("/api/v1/flags/", key).await.expect(200))
     }
 
-    async fn until_flags(&self, key: &str, wanted: &[Look]) {
+    pub(crate) async fn until_flags(&self, key: &str, wanted: &[Look]) {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             let reply = self.get("/api/v1/flags/", key).await;

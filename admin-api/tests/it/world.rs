@@ -23,6 +23,17 @@ impl World {
         Self::in_organisation(sql, organisation).await
     }
 
+    /// The world that this database holds already.
+    pub(crate) async fn again(sql: Client) -> Self {
+        let project = id(&sql, "select min(id) from project", &[]).await;
+        let segment = id(&sql, "select min(id) from segment", &[]).await;
+        Self {
+            sql,
+            project,
+            segment,
+        }
+    }
+
     pub(crate) async fn in_organisation(sql: Client, organisation: i64) -> Self {
         let project = id(
             &sql,

@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 pub const TIMESTAMP_HEADER: &str = "yardarm-timestamp";
 /// The signature, 64 lower-case hex digits.
 pub const SIGNATURE_HEADER: &str = "yardarm-signature";
+/// SHA-256 of the body, lower-case hex: lets an edge judge the signature before it takes the body in.
+pub const CONTENT_HEADER: &str = "yardarm-content-sha256";
 /// How far the two clocks may differ, in seconds, either way.
 pub const MAX_SKEW_SECONDS: i64 = 300;
 
@@ -37,8 +39,24 @@ pub enum SignatureError {
 /// `path` is percent-encoded as sent and has no query; `unix_seconds` is what `Yardarm-Timestamp`
 /// says.
 pub fn sign(secret: &[u8], method: &str, path: &str, unix_seconds: i64, body: &[u8]) -> String {
-    let tag = authenticate(secret, method, path, &unix_seconds.to_string(), body);
+    sign_content(secret, method, path, unix_seconds, &content_hash(body))
+}
+
+/// The same by the [`content_hash`] of a body.
+pub fn sign_content(
+    secret: &[u8],
+    method: &str,
+    path: &str,
+    unix_seconds: i64,
+    content: &str,
+) -> String {
+    let tag = authenticate(secret, method, path, &unix_seconds.to_string(), content);
     hex::encode(&tag.finalize().into_bytes())
+}
+
+/// The value of `Yardarm-Content-SHA256`.
+pub fn content_hash(body: &[u8]) -> String {
+    hex::encode(&Sha256::digest(body))
 }
 
 /// Checks a request's two headers against what arrived, in constant time, at `now`.
@@ -51,6 +69,34 @@ pub fn verify(
     body: &[u8],
     now: Timestamp,
 ) -> Result<(), SignatureError> {
+    let content = || Some(content_hash(body));
+    check(secret, method, path, timestamp, signature, content, now)
+}
+
+/// Checks a request by its headers alone, `content` being what `Yardarm-Content-SHA256` says. Whoever
+/// takes such a request's body in has to [`verify`] that it is the one that was signed.
+pub fn verify_head(
+    secret: &[u8],
+    method: &str,
+    path: &str,
+    timestamp: Option<&str>,
+    signature: Option<&str>,
+    content: Option<&str>,
+    now: Timestamp,
+) -> Result<(), SignatureError> {
+    let content = || content.map(str::to_owned);
+    check(secret, method, path, timestamp, signature, content, now)
+}
+
+fn check(
+    secret: &[u8],
+    method: &str,
+    path: &str,
+    timestamp: Option<&str>,
+    signature: Option<&str>,
+    content: impl FnOnce() -> Option<String>,
+    now: Timestamp,
+) -> Result<(), SignatureError> {
     let (Some(timestamp), Some(signature)) = (timestamp, signature) else {
         return Err(SignatureError::Missing);
     };
@@ -59,7 +105,8 @@ pub fn verify(
     if now.secs().abs_diff(seconds) > MAX_SKEW_SECONDS.unsigned_abs() {
         return Err(SignatureError::Skew);
     }
-    authenticate(secret, method, path, timestamp, body)
+    let content = content().ok_or(SignatureError::Missing)?;
+    authenticate(secret, method, path, timestamp, &content)
         .verify_slice(&claimed)
         .map_err(|_| SignatureError::Wrong)
 }
@@ -69,7 +116,7 @@ fn authenticate(
     method: &str,
     path: &str,
     timestamp: &str,
-    body: &[u8],
+    content: &str,
 ) -> Hmac<Sha256> {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any key length");
@@ -77,7 +124,7 @@ fn authenticate(
         mac.update(part.as_bytes());
         mac.update(b"\n");
     }
-    mac.update(hex::encode(&Sha256::digest(body)).as_bytes());
+    mac.update(content.as_bytes());
     mac
 }
 
@@ -89,7 +136,7 @@ mod tests {
     const PATH: &str = "/edge/v1/environments/k%2F1";
     const AT: i64 = 1_795_357_662;
 
-    fn check(
+    fn verified(
         timestamp: &str,
         signature: &str,
         body: &[u8],
@@ -121,7 +168,7 @@ mod tests {
         let signature = sign(SECRET, "PUT", PATH, AT, b"body");
         let at = AT.to_string();
         for now in [AT - MAX_SKEW_SECONDS, AT, AT + MAX_SKEW_SECONDS] {
-            assert_eq!(check(&at, &signature, b"body", now), Ok(()));
+            assert_eq!(verified(&at, &signature, b"body", now), Ok(()));
         }
         for now in [
             AT - MAX_SKEW_SECONDS - 1,
@@ -129,7 +176,7 @@ mod tests {
             i64::MIN / 1_000_000,
         ] {
             assert_eq!(
-                check(&at, &signature, b"body", now),
+                verified(&at, &signature, b"body", now),
                 Err(SignatureError::Skew)
             );
         }
@@ -140,27 +187,30 @@ mod tests {
         let signature = sign(SECRET, "PUT", PATH, AT, b"body");
         let at = AT.to_string();
         assert_eq!(
-            check(&at, &signature, b"bodY", AT),
+            verified(&at, &signature, b"bodY", AT),
             Err(SignatureError::Wrong)
         );
         let later = (AT + 1).to_string();
         assert_eq!(
-            check(&later, &signature, b"body", AT),
+            verified(&later, &signature, b"body", AT),
             Err(SignatureError::Wrong)
         );
         let other = sign(b"other", "PUT", PATH, AT, b"body");
-        assert_eq!(check(&at, &other, b"body", AT), Err(SignatureError::Wrong));
+        assert_eq!(
+            verified(&at, &other, b"body", AT),
+            Err(SignatureError::Wrong)
+        );
         let get = sign(SECRET, "GET", PATH, AT, b"body");
-        assert_eq!(check(&at, &get, b"body", AT), Err(SignatureError::Wrong));
+        assert_eq!(verified(&at, &get, b"body", AT), Err(SignatureError::Wrong));
         for malformed in ["", "zz", &signature[1..], &signature.to_uppercase()] {
             assert_eq!(
-                check(&at, malformed, b"body", AT),
+                verified(&at, malformed, b"body", AT),
                 Err(SignatureError::Missing)
             );
         }
         for malformed in ["", "now", "1.5", "99999999999999999999"] {
             assert_eq!(
-                check(malformed, &signature, b"body", AT),
+                verified(malformed, &signature, b"body", AT),
                 Err(SignatureError::Missing)
             );
         }
@@ -169,5 +219,20 @@ mod tests {
         assert_eq!(none, Err(SignatureError::Missing));
         let none = verify(SECRET, "PUT", PATH, Some(&at), None, b"body", now);
         assert_eq!(none, Err(SignatureError::Missing));
+    }
+
+    #[test]
+    fn a_head_is_judged_without_its_body() {
+        let signature = sign(SECRET, "PUT", PATH, AT, b"body");
+        let (at, now) = (AT.to_string(), Timestamp::from_secs(AT));
+        let judge = |content: Option<&str>| {
+            let (at, signature) = (Some(at.as_str()), Some(signature.as_str()));
+            verify_head(SECRET, "PUT", PATH, at, signature, content, now)
+        };
+        assert_eq!(judge(Some(&content_hash(b"body"))), Ok(()));
+        let other = content_hash(b"bodY");
+        assert_eq!(judge(Some(&other)), Err(SignatureError::Wrong));
+        assert_eq!(judge(Some("")), Err(SignatureError::Wrong));
+        assert_eq!(judge(None), Err(SignatureError::Missing));
     }
 }

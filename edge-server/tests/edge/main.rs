@@ -6,6 +6,7 @@ mod connections;
 mod encodings;
 mod requests;
 mod running;
+mod slow_clients;
 mod streams;
 mod table;
 mod tls;

@@ -13,7 +13,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sha2::{Digest as _, Sha256};
 use yardarm_core::edge::MissingParts;
-use yardarm_core::edge::signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use yardarm_core::edge::signature::{
+    CONTENT_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, content_hash, sign,
+};
 use yardarm_core::snapshot::Package;
 
 /// How long any one request may take; a cold workerd or Spin instance needs a moment.
@@ -154,7 +156,8 @@ impl Target {
             .method(method)
             .uri(path)
             .header(TIMESTAMP_HEADER, unix_seconds)
-            .header(SIGNATURE_HEADER, signature);
+            .header(SIGNATURE_HEADER, signature)
+            .header(CONTENT_HEADER, content_hash(&body));
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/octet-stream");
         }

@@ -1,74 +1,13 @@
-//! `yardarm-edge` as a person or a supervisor runs it.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+//! Starting, stopping, and what it says when it cannot.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn command(data_dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_yardarm-edge"));
-    command.env_clear().arg("--data-dir").arg(data_dir);
-    command.env("YARDARM_EDGE_LISTEN", "127.0.0.1:0");
-    command.env("YARDARM_PUBLISHING_SECRET", "secret of the tests");
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-/// One that serves; killed where a test fails before it has ended.
-struct Serving {
-    child: Child,
-    log: BufReader<ChildStderr>,
-    address: String,
-}
-
-impl Serving {
-    /// Starts it and waits for the line that says where it serves.
-    fn start(data_dir: &Path) -> Self {
-        Self::spawn(command(data_dir)).0
-    }
-
-    /// The same with any command; also gives what it logged before that line.
-    fn spawn(mut command: Command) -> (Self, String) {
-        let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut serving = Self {
-            child,
-            log,
-            address: String::new(),
-        };
-        while serving.address.is_empty() {
-            let mut line = String::new();
-            assert_ne!(
-                serving.log.read_line(&mut line).unwrap(),
-                0,
-                "ended before it served"
-            );
-            said.push_str(&line);
-            let entry: Value = serde_json::from_str(&line).unwrap();
-            if entry["message"] == "serving" {
-                entry["listen"]
-                    .as_str()
-                    .unwrap()
-                    .clone_into(&mut serving.address);
-            }
-        }
-        (serving, said)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::serving::{Serving, command};
 
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1));
@@ -81,18 +20,15 @@ fn refused(output: &Output) -> String {
 #[test]
 fn serves_until_it_is_told_to_stop() {
     let directory = TempDir::new().unwrap();
-    let mut edge = Serving::start(directory.path());
+    let edge = Serving::start(directory.path());
     TcpStream::connect(&edge.address).unwrap();
 
     let second = command(directory.path()).output().unwrap();
     assert!(refused(&second).contains("in use by another process"));
 
-    let pid = edge.child.id().to_string();
-    assert!(Command::new("kill").arg(pid).status().unwrap().success());
-    assert_eq!(edge.child.wait().unwrap().code(), Some(0));
-    let mut rest = String::new();
-    edge.log.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("stopped"), "{rest}");
+    let (status, log) = edge.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(log.contains("stopped"), "{log}");
 }
 
 #[test]
@@ -175,7 +111,8 @@ fn reads_the_settings_of_edge_proxy_as_they_are() {
         command.current_dir(directory.path());
         command
     };
-    let (edge, mut said) = Serving::spawn(like_edge_proxy());
+    let edge = Serving::spawn(like_edge_proxy());
+    let mut said = edge.said().to_owned();
     assert!(said.contains("novelty is not known"), "{said}");
     assert!(edge.address.starts_with("127.0.0.1:"));
     drop(edge);
@@ -187,8 +124,8 @@ fn reads_the_settings_of_edge_proxy_as_they_are() {
     command.env("LOGGING", r#"{"log_format": "json", "log_level": "DEBUG"}"#);
     command.env("SERVER", r#"{"host": "127.0.0.1", "port": 0}"#);
     command.env("UPSTREAM_URL", "http://127.0.0.1:1");
-    let (edge, more) = Serving::spawn(command);
+    let edge = Serving::spawn(command);
+    said.push_str(edge.said());
     drop(edge);
-    said.push_str(&more);
     assert!(!said.contains("topSecret"), "{said}");
 }

@@ -1,0 +1,235 @@
+//! The control plane when what it stands on goes away: its database, for a while or back to an earlier
+//! day (docs/operating.md names these tests).
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+use yardarm::store::migrate;
+use yardarm::store::private::{Durability, Private};
+
+use crate::app::{connect, database};
+use crate::convergence::{Mortal, converge, target};
+use crate::edge::RemoteEdge;
+use crate::mounted::Served;
+use crate::world::World;
+
+/// A Postgres of the test's own, that can go away.
+struct OwnDatabase {
+    folder: TempDir,
+    running: Option<Private>,
+    url: String,
+}
+
+impl OwnDatabase {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Postgres may run as another user, who has to reach its folder.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).unwrap();
+        let mut own = Self {
+            folder,
+            running: None,
+            url: String::new(),
+        };
+        own.come_back().await;
+        migrate(&mut connect(&own.url).await).await.unwrap();
+        own
+    }
+
+    async fn go_away(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    async fn come_back(&mut self) {
+        let folder = self.folder.path().join("postgres");
+        let running = Private::start(&folder, Durability::None).await.unwrap();
+        self.url = running.url("yardarm");
+        self.running = Some(running);
+    }
+}
+
+async fn until_status(served: &Served, path: &str, wanted: u16) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = served.get(path, "env").await.status.as_u16();
+        if status == wanted {
+            return;
+        }
+        assert!(Instant::now() < end, "{path} still answers {status}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_database_it_serves_the_last_flags_and_refuses_the_rest() {
+    let mut own = OwnDatabase::start().await;
+    let world = World::new(connect(&own.url).await).await;
+    world.environment("env").await;
+    world.server_key("env", "ser.key").await;
+    let feature = world.feature("flag").await;
+    world.set("env", feature, true, "kept").await;
+    let edge = [RemoteEdge::start().await];
+    target(&world.sql, "edge", &edge[0]).await;
+    let served = Served::new(&own.url).await;
+    converge(&world, &edge, Duration::from_secs(30), 0).await;
+    let flags = served.get("/api/v1/flags/", "env").await.text;
+    assert!(flags.contains("kept"));
+    let ann = json!({"identifier": "ann", "traits": [{"trait_key": "a", "trait_value": 1}]});
+    served.identify("env", &ann).await.expect(200);
+
+    drop(world);
+    own.go_away().await;
+    until_status(&served, "/health", 503).await;
+    assert_eq!(served.get("/health/liveness/", "env").await.status, 200);
+    // Flags and the document come from memory, here and at the edges.
+    assert_eq!(served.get("/api/v1/flags/", "env").await.text, flags);
+    let document = served
+        .get("/api/v1/environment-document/", "ser.key")
+        .await
+        .expect(200);
+    assert_eq!(document["feature_states"][0]["feature_state_value"], "kept");
+    assert_eq!(edge[0].flags("env").await.unwrap()[0].2, "kept");
+    // What depends on stored traits is refused rather than guessed, and so is any change.
+    let refused = served.identify("env", &ann).await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after"), "1");
+    served
+        .get("/api/v1/identities/?identifier=ann", "env")
+        .await
+        .expect(503);
+    served
+        .get("/api/v1/identities/?identifier=guest&transient=true", "env")
+        .await
+        .expect(200);
+    let login = json!({"email": "a@example.com", "password": "x"});
+    served.log_in(&login).await.expect(503);
+
+    own.come_back().await;
+    until_status(&served, "/health", 200).await;
+    let world = World::again(connect(&own.url).await).await;
+    world.set("env", feature, true, "new").await;
+    served
+        .until_flags("env", &[("flag".to_owned(), true, json!("new"))])
+        .await;
+    converge(&world, &edge, Duration::from_mins(1), 0).await;
+    let stored = served.identify("env", &json!({"identifier": "ann"})).await;
+    assert_eq!(stored.expect(200)["traits"][0]["trait_value"], 1);
+    served.stop().await;
+}
+
+/// The SQL is the one of docs/operating.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_ahead_of_a_restored_database_keep_serving_until_they_are_told() {
+    let url = database().await;
+    let world = World::new(connect(&url).await).await;
+    let edges = [RemoteEdge::start().await];
+    target(&world.sql, "edge", &edges[0]).await;
+    world.environment("env").await;
+    let feature = world.feature("flag").await;
+    world.set("env", feature, true, "old").await;
+    let mut publisher = Mortal::new(&url);
+    converge(&world, &edges, Duration::from_secs(30), 0).await;
+    // The day's backup.
+    let at: i64 = number(&world, "select max(version) from environment").await;
+    for value in ["new", "newer", "newest"] {
+        world.set("env", feature, true, value).await;
+    }
+    converge(&world, &edges, Duration::from_secs(30), 0).await;
+    publisher.die();
+    world
+        .sql
+        .batch_execute(&format!(
+            "update feature_state set string_value = 'old';
+             update environment set version = {at};
+             update edge_delivery set version = {at};
+             delete from job;
+             select setval('environment_version', {at})"
+        ))
+        .await
+        .unwrap();
+
+    publisher.revive();
+    let told = "select coalesce(max(last_error), '') from edge_target";
+    let end = Instant::now() + Duration::from_secs(30);
+    while !text(&world, told).await.contains("restored from a backup") {
+        assert!(Instant::now() < end, "{}", text(&world, told).await);
+        sleep(Duration::from_millis(50)).await;
+    }
+    let value = |looks: Result<Vec<_>, StatusCode>| {
+        let (_, _, value): (String, bool, Value) = looks.unwrap().remove(0);
+        value
+    };
+    assert_eq!(value(edges[0].flags("env").await), "newest");
+
+    let runbook = include_str!("../../../docs/operating.md");
+    let (_, sql) = runbook.split_once("```sql\n").expect("the runbook's SQL");
+    let (sql, _) = sql.split_once("```").expect("its end");
+    world.sql.batch_execute(sql).await.unwrap();
+    converge(&world, &edges, Duration::from_mins(1), 0).await;
+    assert_eq!(value(edges[0].flags("env").await), "old");
+}
+
+async fn number(world: &World, query: &str) -> i64 {
+    world.sql.query_one(query, &[]).await.unwrap().get(0)
+}
+
+async fn text(world: &World, query: &str) -> String {
+    world.sql.query_one(query, &[]).await.unwrap().get(0)
+}
+
+/// The real program's own patience: half a minute for bodies, 75 seconds for heads. How the loop
+/// hangs up is tested with less patience at the native edge (`edge-server/tests/edge/slow_clients.rs`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "waits for more than a minute: cargo test -p yardarm --test it -- --ignored slow"]
+async fn slow_clients_are_hung_up_on() {
+    let url = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_yardarm"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.path())
+        .env("DATABASE_URL", &url)
+        .env("YARDARM_LOG_FORMAT", "json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(program.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = log.next_line().await.unwrap().expect("it listens");
+        if let Some((_, rest)) = line.split_once("127.0.0.1:") {
+            let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            break format!("127.0.0.1:{port}");
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    let body = "POST /api/v1/auth/login/ HTTP/1.1\r\nHost: admin\r\nContent-Type: application/json\r\n\
+                Content-Length: 100\r\n\r\n{";
+    let (nothing, head, body) = tokio::join!(
+        rest_of(&address, ""),
+        rest_of(&address, "GET /api/v1/ HTTP/1.1\r\nHost: "),
+        rest_of(&address, body),
+    );
+    assert_eq!(nothing, "");
+    assert!(!head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 408"), "{body}");
+}
+
+/// What a client that says no more than this is answered until the connection ends.
+async fn rest_of(address: &str, beginning: &str) -> String {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(beginning.as_bytes()).await.unwrap();
+    let mut rest = Vec::new();
+    let read = timeout(Duration::from_mins(2), client.read_to_end(&mut rest));
+    let _ended = read.await.expect("an end");
+    String::from_utf8(rest).unwrap()
+}
