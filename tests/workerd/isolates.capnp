@@ -8,6 +8,8 @@ const config :Workerd.Config = (
     (name = "edge", worker = Main.edge),
     (name = "elsewhere", worker = .other),
     (name = "cold", worker = .other),
+    (name = "orphan", worker = .orphan),
+    (name = "away", worker = .away),
     (name = "kv", worker = Main.kv),
     (name = "cache", worker = Main.cache),
     (name = "internet", network = (allow = ["public", "private"])),
@@ -18,6 +20,7 @@ const config :Workerd.Config = (
     (name = "elsewhere", address = "127.0.0.1:0", http = (), service = "elsewhere"),
     (name = "cold", address = "127.0.0.1:0", http = (), service = "cold"),
     (name = "kv", address = "127.0.0.1:0", http = (), service = "kv"),
+    (name = "orphan", address = "127.0.0.1:0", http = (), service = "orphan"),
   ],
 );
 
@@ -46,4 +49,29 @@ const other :Workerd.Worker = (
     (name = "USAGE", fromEnvironment = "USAGE"),
   ],
   cacheApiOutbound = "cache",
+);
+
+# An isolate whose objects do not answer.
+const orphan :Workerd.Worker = (
+  compatibilityDate = Main.date,
+  modules = [
+    (name = "index.js", esModule = embed "../../build/worker/index.js"),
+    (name = "index_bg.wasm", wasm = embed "../../build/worker/index_bg.wasm"),
+  ],
+  bindings = [
+    (name = "SNAPSHOTS", kvNamespace = "kv"),
+    (name = "ENVIRONMENTS", durableObjectNamespace = (className = "Away", serviceName = "away")),
+    (name = "IDENTITIES", durableObjectNamespace = (className = "Away", serviceName = "away")),
+    (name = "PUBLISHING_SECRET", fromEnvironment = "PUBLISHING_SECRET"),
+    (name = "REVALIDATE_SECONDS", fromEnvironment = "REVALIDATE_SECONDS"),
+    (name = "MAX_STALE_SECONDS", fromEnvironment = "MAX_STALE_SECONDS"),
+  ],
+  cacheApiOutbound = "cache",
+);
+
+const away :Workerd.Worker = (
+  compatibilityDate = Main.date,
+  modules = [(name = "away.mjs", esModule = embed "away.mjs")],
+  durableObjectNamespaces = [(className = "Away", uniqueKey = "yardarm-away", enableSql = true)],
+  durableObjectStorage = (localDisk = "state"),
 );

@@ -29,7 +29,20 @@ struct Running {
 
 impl Running {
     fn start(component: &Path, state: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"))
+        let host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
+        Self::spawn(host, component, state)
+    }
+
+    /// Where no file may grow past so many blocks of 512 bytes: as on a full disk.
+    fn start_limited(component: &Path, state: &Path, blocks: u64) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_yardarm-spin-host")]);
+        Self::spawn(shell, component, state)
+    }
+
+    fn spawn(mut host: Command, component: &Path, state: &Path) -> Self {
+        let mut process = host
             .args(["--listen", "127.0.0.1:0", "--component"])
             .arg(component)
             .arg("--state")
@@ -254,4 +267,51 @@ async fn killed_while_publishing_it_still_serves_a_whole_version() {
         let reply = running.target.publish(&package).await.unwrap();
         assert!(reply.status().is_success(), "{reply:?}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_more_serves_what_it_has() {
+    let Some(component) = component() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let environment = Environment::fresh("full");
+    let mut running = Running::start(&component, state.path());
+    let package = environment.package(1);
+    assert_eq!(
+        running.target.publish(&package).await.unwrap().status(),
+        StatusCode::CREATED
+    );
+    let ann = json!({"identifier": "ann", "traits": [{"trait_key": "a", "trait_value": 1}]});
+    running
+        .post("/api/v1/identities/", &environment.key, &ann)
+        .await;
+    running.kill();
+    // Compiled once without the limit, which counts for the compiled code, too; then hardly more than is stored.
+    let stored = std::fs::metadata(state.path().join("key-value.log"))
+        .unwrap()
+        .len();
+    let mut running = Running::start_limited(&component, state.path(), stored / 512 + 2);
+    let reply = running
+        .target
+        .publish(&large(&environment.key, 2))
+        .await
+        .unwrap();
+    assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE, "{reply:?}");
+    let (status, flags) = running.get("/api/v1/flags/", &environment.key).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(String::from_utf8_lossy(&flags).contains(&Environment::value(1)));
+    let (status, ann) = running
+        .get("/api/v1/identities/?identifier=ann", &environment.key)
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    let ann: Value = serde_json::from_slice(&ann).unwrap();
+    assert_eq!(ann["traits"][0]["trait_value"], 1);
+    running.kill();
+
+    let running = Running::start(&component, state.path());
+    let reply = running
+        .target
+        .publish(&large(&environment.key, 2))
+        .await
+        .unwrap();
+    assert_eq!(reply.status(), StatusCode::CREATED, "{reply:?}");
 }
