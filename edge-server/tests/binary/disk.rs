@@ -94,7 +94,7 @@ async fn a_package_of_a_newer_format_is_refused_and_the_one_held_serves() {
     let environment = Environment::fresh("newer");
     let edge = Serving::start(directory.path());
     edge.publish(&environment, 1).await;
-    let newer = with_format(environment.package(2).bytes(), u32::MAX);
+    let newer = with_format(&environment.package(2).bytes(), u32::MAX);
     let path = publication_path(&environment.key);
     let answer = edge
         .send(edge.target.signed(Method::PUT, &path, newer))
