@@ -118,6 +118,8 @@ async fn operate(arguments: &Arguments, pool: &Pool, usage: usage::Settings) -> 
     let metrics = Metrics::new();
     let settings = publish::Settings {
         reconcile_every: operation.reconcile_every(),
+        export: operation.export(),
+        cloudflare: operation.cloudflare()?,
     };
     let background = Background::new(pool, settings, metrics.clone())?.with_usage(usage.clone());
     if *command != Some(Command::Serve) {

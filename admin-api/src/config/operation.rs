@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use yardarm_edge::{StreamSettings, streams_within};
 
+use crate::publish::{Cloudflare, ExportSettings};
+
 /// How the edges are kept up to date, and who may see how.
 #[derive(Args, Clone, Debug)]
 pub struct Operation {
@@ -31,6 +33,28 @@ pub struct Operation {
     #[arg(long, env = "YARDARM_EDGE_HEARTBEAT_SECONDS", default_value_t = 25,
         value_parser = clap::value_parser!(u16).range(1..=300), global = true)]
     pub heartbeat_seconds: u16,
+    /// The folder below which targets with a `file:` URL may write static files; without it they may not.
+    #[arg(long, env = "YARDARM_EXPORT_DIR", global = true)]
+    pub export_dir: Option<PathBuf>,
+    /// Days for which replaced files of a static export stay.
+    #[arg(
+        long,
+        env = "YARDARM_EXPORT_RETENTION_DAYS",
+        default_value_t = 7,
+        global = true
+    )]
+    pub export_retention_days: u16,
+    /// The Cloudflare zone in front of the edges, whose cache is purged by tag when an edge has confirmed a change.
+    #[arg(long, env = "YARDARM_CLOUDFLARE_ZONE_ID", global = true)]
+    pub cloudflare_zone_id: Option<String>,
+    /// A token that may purge the cache of that zone.
+    #[arg(
+        long,
+        env = "YARDARM_CLOUDFLARE_API_TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
+    pub cloudflare_api_token: Option<String>,
     /// Shows `/metrics` only to who sends this as a bearer token.
     #[arg(
         long,
@@ -45,6 +69,32 @@ impl Operation {
     /// How often to reconcile.
     pub fn reconcile_every(&self) -> Duration {
         Duration::from_secs(self.reconcile_seconds)
+    }
+
+    /// Where static files may go.
+    pub fn export(&self) -> ExportSettings {
+        ExportSettings {
+            folder: self.export_dir.clone(),
+            retention: Duration::from_hours(24 * u64::from(self.export_retention_days)),
+        }
+    }
+
+    /// The CDN to purge.
+    ///
+    /// # Errors
+    /// When only one of zone and token is given.
+    pub fn cloudflare(&self) -> anyhow::Result<Option<Cloudflare>> {
+        match (&self.cloudflare_zone_id, &self.cloudflare_api_token) {
+            (None, None) => Ok(None),
+            (Some(zone), Some(token)) => Ok(Some(Cloudflare {
+                api: "https://api.cloudflare.com/client/v4".to_owned(),
+                zone: zone.clone(),
+                token: token.clone(),
+            })),
+            _ => anyhow::bail!(
+                "YARDARM_CLOUDFLARE_ZONE_ID and YARDARM_CLOUDFLARE_API_TOKEN belong together"
+            ),
+        }
     }
 
     /// How streams are kept by a process that may have so many files open.

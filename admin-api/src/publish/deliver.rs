@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::Publisher;
+use super::purge;
 use super::push::{self, PushError};
 use super::reconcile::compare;
 use super::targets::{self, TargetRow, Wanted};
@@ -142,11 +143,16 @@ async fn send(publisher: &Publisher, target: &TargetRow, wanted: &Wanted) -> any
             "it is in the list but cannot be read".to_owned(),
         ));
     };
-    let address = target.address();
-    match push::put(publisher.http(), &address, &wanted.api_key, &package).await {
-        Ok(()) => {}
-        Err(PushError::Package(reason)) => return Ok(Sent::Refused(reason)),
-        Err(PushError::Edge(reason)) => bail!(reason),
+    if let Some(export) = target.export(publisher)? {
+        let keep_after = publisher.now() - publisher.settings().export.retention;
+        export.put(&wanted.api_key, &package, keep_after).await?;
+    } else {
+        let address = target.address();
+        match push::put(publisher.http(), &address, &wanted.api_key, &package).await {
+            Ok(()) => purge::ask(publisher, &wanted.api_key).await?,
+            Err(PushError::Package(reason)) => return Ok(Sent::Refused(reason)),
+            Err(PushError::Edge(reason)) => bail!(reason),
+        }
     }
     let now = publisher.now();
     let version = i64::try_from(version).unwrap_or(i64::MAX);

@@ -4,7 +4,8 @@
 //! write transaction ── version, job `publish` (by trigger) ──► commit ──► this process's own edge, before the answer
 //!                                                                 │ NOTIFY
 //!        other processes' own edges ◄─────────────────────────────┤
-//!        job `publish` ─► job `deliver` a target ─► assemble ─► compile ─► signed PUT ─► confirmed
+//!        job `publish` ─► job `deliver` a target ─► assemble ─► compile ─► signed PUT ─► confirmed ─► job `purge`
+//!                                                                       └► files of an export ─► confirmed
 //! ```
 //!
 //! Everything looks at states, never at events: what an edge should hold is the view `publication`,
@@ -14,20 +15,25 @@
 
 mod assemble;
 mod deliver;
+mod export;
 mod identities;
 mod mounted;
 mod outbox;
 mod packages;
 mod publisher;
+mod purge;
 mod push;
 mod reconcile;
 mod targets;
 
 pub(crate) use assemble::{Assembled, assemble};
+pub use export::ExportSettings;
+pub(crate) use export::{is_export, objection as export_objection};
 pub(crate) use identities::{mark_identity, mark_trait_everywhere, mark_traits};
 pub use mounted::Mounted;
 pub(crate) use mounted::MountedSlot;
 pub(crate) use outbox::changed_keys;
 pub(crate) use packages::Packages;
 pub use publisher::{Publisher, Settings};
+pub use purge::Cloudflare;
 pub(crate) use reconcile::Reconcile;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deliver::{Deliver, Publish};
+use super::export::ExportSettings;
 use super::identities::TellIdentities;
 use super::packages::Packages;
+use super::purge::{Cloudflare, Purge};
 use super::reconcile::Reconcile;
 use crate::app::Clock;
 use crate::jobs::Runner;
@@ -15,16 +17,22 @@ use crate::store::{Pool, Queries as _};
 use crate::telemetry::Metrics;
 
 /// How publication goes about it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How often each target is asked what it holds.
     pub reconcile_every: Duration,
+    /// Where static files may go.
+    pub export: ExportSettings,
+    /// The CDN to purge, if any.
+    pub cloudflare: Option<Cloudflare>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             reconcile_every: Duration::from_mins(1),
+            export: ExportSettings::default(),
+            cloudflare: None,
         }
     }
 }
@@ -64,6 +72,7 @@ impl Publisher {
         runner
             .with::<Publish>(self.clone())
             .with::<Deliver>(self.clone())
+            .with::<Purge>(self.clone())
             .with::<Reconcile>(self.clone())
             .with::<TellIdentities>(self.clone())
     }
@@ -90,8 +99,8 @@ impl Publisher {
         &self.0.packages
     }
 
-    pub(super) fn settings(&self) -> Settings {
-        self.0.settings
+    pub(super) fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

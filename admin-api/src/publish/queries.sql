@@ -235,3 +235,22 @@ select key
 from job
 where kind = 'publish'
   and enqueued_by = pg_current_xact_id();
+
+-- Purges that wait beside one that runs.
+--! waiting_purges (key, at_most)
+select key, generation
+from job
+where kind = 'purge'
+  and lease is null
+  and key <> :key
+order by run_at
+limit :at_most;
+
+-- Done along with another, unless asked for again meanwhile.
+--! purged (keys, generations)
+delete from job
+using unnest(:keys::text[], :generations::bigint[]) as done (key, generation)
+where job.kind = 'purge'
+  and job.lease is null
+  and job.key = done.key
+  and job.generation = done.generation;

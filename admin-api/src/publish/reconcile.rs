@@ -8,10 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Publisher;
 use super::deliver::{Deliver, LONGEST_PAUSE};
+use super::export::is_export;
 use super::identities::TellIdentities;
 use super::push;
-use super::targets::{self, TargetRow};
+use super::targets::{self, TargetRow, Wanted};
 use crate::jobs::{Job, Next, backoff, enqueue};
+use crate::sql::publish as sql;
+use crate::store::Queries as _;
+
+/// How often an export is read at least: every pointer is a call that costs.
+const EXPORTS_EVERY: Duration = Duration::from_hours(1);
 
 /// Compares what a target holds with what Postgres says; again every while.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +62,10 @@ impl Job for Reconcile {
             },
         )
         .await?;
+        if is_export(&target.url) {
+            let every = publisher.settings().reconcile_every;
+            return Ok(Next::Again(every.max(EXPORTS_EVERY)));
+        }
         // It may have been disabled when people changed something, or lacked the environment.
         enqueue(
             &*db,
@@ -71,9 +81,21 @@ impl Job for Reconcile {
 /// Asks the target, and corrects what the database believes it has confirmed.
 pub(super) async fn compare(publisher: &Publisher, target: &TargetRow) -> anyhow::Result<()> {
     let asked_at = publisher.now();
-    let held = push::held(publisher.http(), &target.address())
-        .await
-        .map_err(|e| anyhow!("{e}"))?;
+    let held = match target.export(publisher)? {
+        Some(export) => {
+            let db = publisher.pool().get().await?;
+            let wanted: Vec<Wanted> = db.all(sql::WANTED_EVERYWHERE, []).await?;
+            drop(db);
+            // Of what is gone nothing is left to be read; taking it away again does no harm.
+            let keys = wanted.into_iter().filter(|wanted| !wanted.gone);
+            export
+                .held(keys.map(|wanted| wanted.api_key).collect())
+                .await?
+        }
+        None => push::held(publisher.http(), &target.address())
+            .await
+            .map_err(|e| anyhow!("{e}"))?,
+    };
     let db = publisher.pool().get().await?;
     let ahead = targets::compare(&*db, target.id, &held, asked_at, publisher.now()).await?;
     if ahead > 0 {

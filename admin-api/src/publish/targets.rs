@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Error;
 
+use super::Publisher;
+use super::export::{Export, is_export};
 use super::push::{Address, HeldVersion};
 use crate::sql::publish as sql;
 use crate::store::{Queries as _, row};
@@ -31,6 +33,15 @@ impl std::fmt::Debug for TargetRow {
 }
 
 impl TargetRow {
+    /// The store it is, unless it is an edge.
+    pub(super) fn export(&self, publisher: &Publisher) -> anyhow::Result<Option<Export>> {
+        if !is_export(&self.url) {
+            return Ok(None);
+        }
+        let settings = &publisher.settings().export;
+        Ok(Some(Export::open(&self.url, &self.secret, settings)?))
+    }
+
     pub(super) fn address(&self) -> Address {
         Address {
             url: self.url.clone(),

@@ -43,6 +43,7 @@ impl Mortal {
         let listener = Listener::new(tokio_postgres::Config::from_str(&self.url).unwrap());
         let settings = publish::Settings {
             reconcile_every: Duration::from_secs(1),
+            ..publish::Settings::default()
         };
         let publisher = Publisher::new(pool.clone(), settings, Metrics::new()).unwrap();
         let work = Settings {

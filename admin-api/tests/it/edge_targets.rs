@@ -34,7 +34,7 @@ async fn a_target_from_cradle_to_grave() {
     assert_eq!(
         made,
         json!({
-            "id": id, "name": "paris", "url": "http://edge.internal:8080", "enabled": true,
+            "id": id, "name": "paris", "kind": "edge", "url": "http://edge.internal:8080", "enabled": true,
             "created_at": crate::app::START,
             "environments": {"total": 0, "confirmed": 0},
             "version": {"wanted": 0, "held": 0},

@@ -5,6 +5,7 @@
 mod access;
 mod accounts;
 mod app;
+mod beyond_edges;
 mod convergence;
 mod deliveries;
 mod document;

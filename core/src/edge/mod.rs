@@ -60,6 +60,8 @@ pub fn json_error(body: &[u8]) -> Option<String> {
 }
 
 use delivery::Labels;
+pub use reply::cache_tag;
+
 use error::Refusal;
 use route::{Endpoint, Route};
 use stream::Streaming;

@@ -189,15 +189,16 @@ pub(super) fn cache_flags(
     }
 }
 
-/// `env-<client-side key>`: the key is public, and so is the tag.
-fn cache_tag(environment_key: &str) -> Vec<u8> {
-    const BEFORE: &[u8] = b"env-";
+/// The tag that `/flags/` carries for CDNs to purge by, `env-<client-side key>`: the key is public, and so is
+/// the tag.
+pub fn cache_tag(environment_key: &str) -> String {
+    const BEFORE: &str = "env-";
     // A tag ends at a comma or space; such a key could be made by hand only.
     let clean = environment_key
-        .bytes()
-        .filter(|byte| byte.is_ascii_graphic() && *byte != b',');
-    let mut tag = Vec::with_capacity(BEFORE.len() + environment_key.len());
-    tag.extend_from_slice(BEFORE);
+        .chars()
+        .filter(|c| c.is_ascii_graphic() && *c != ',');
+    let mut tag = String::with_capacity(BEFORE.len() + environment_key.len());
+    tag.push_str(BEFORE);
     tag.extend(clean);
     tag
 }
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_cache_tag_is_one_tag() {
-        assert_eq!(cache_tag("AbC,x y\u{e9}1"), b"env-AbCxy1");
+        assert_eq!(cache_tag("AbC,x y\u{e9}1"), "env-AbCxy1");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::rules;
 use crate::http::{ApiTime, Bool, Fields, Text, set};
+use crate::publish::is_export;
 use crate::store::row;
 
 row! {
@@ -47,6 +48,8 @@ row! {
 pub(crate) struct TargetOut {
     id: i64,
     name: String,
+    /// `edge`, or `export` for a store of static files (a URL of `s3:` or `file:`).
+    kind: &'static str,
     url: String,
     enabled: bool,
     created_at: ApiTime,
@@ -120,6 +123,7 @@ impl From<TargetState> for TargetOut {
         Self {
             id,
             name,
+            kind: if is_export(&url) { "export" } else { "edge" },
             url,
             enabled,
             created_at: created_at.into(),
@@ -165,15 +169,21 @@ impl TargetIn {
     /// Reads the fields; what is wrong with them is for [`Fields::finish`] to tell.
     pub(crate) fn read(fields: &mut Fields, is_new: bool) -> Self {
         let text = Text::max(500).verbatim();
-        let asked = Self {
+        let mut asked = Self {
             name: fields.update("name", Text::max(200)),
             url: fields.update("url", Text::max(2000)),
-            secret: if is_new {
-                fields.update("secret", text)
-            } else {
-                fields.optional("secret", text)
-            },
+            secret: None,
             enabled: fields.optional("enabled", Bool),
+        };
+        // A folder opens without one.
+        let is_folder = asked
+            .url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("file:"));
+        asked.secret = if is_new && !is_folder {
+            fields.update("secret", text)
+        } else {
+            fields.optional("secret", text)
         };
         if let Some(objection) = asked.url.as_deref().and_then(rules::objection) {
             fields.error("url", objection);

@@ -2,9 +2,14 @@
 
 use http::Uri;
 
+use crate::publish::{export_objection, is_export};
+
 /// What is wrong with a URL, if anything: it is where paths are appended to, so it may have none of
 /// what would have to come after them. Private addresses are fine: the edges are the operator's own.
 pub(super) fn objection(url: &str) -> Option<&'static str> {
+    if is_export(url) {
+        return export_objection(url);
+    }
     let Ok(parsed) = url.parse::<Uri>() else {
         return Some("Enter a valid URL.");
     };

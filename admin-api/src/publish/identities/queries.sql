@@ -1,4 +1,4 @@
--- Which targets have to be told of which traits. All targets, also those that are disabled for now. One that was to be told
+-- Which targets have to be told of which traits. All edges, also those that are disabled for now. One that was to be told
 -- already is told of the latest state; its mark moves on, so that who was telling it meanwhile does not take it away.
 
 -- Of one trait, or of all (null). Before a deletion: it has to be there.
@@ -13,7 +13,7 @@ select
     greatest(:now, identity_trait.changed_at_micros + 1)
 from identity
 join identity_trait on identity_trait.identity_id = identity.id
-cross join edge_target as target
+join edge_target as target on target.url !~ '^(s3|file):'
 where identity.id = :identity_id
   and (:trait_key::text is null or identity_trait.trait_key = :trait_key)
 order by target.id, identity_trait.trait_key
@@ -32,7 +32,7 @@ select
     greatest(:now, identity_trait.changed_at_micros + 1)
 from identity
 join identity_trait on identity_trait.identity_id = identity.id
-cross join edge_target as target
+join edge_target as target on target.url !~ '^(s3|file):'
 where identity.environment_id = :environment_id
   and identity_trait.trait_key = :trait_key
 order by target.id, identity.identifier
@@ -43,7 +43,7 @@ set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_chang
 insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
 select target.id, identity.environment_id, identity.identifier, '', identity.created_at, :now
 from identity
-cross join edge_target as target
+join edge_target as target on target.url !~ '^(s3|file):'
 where identity.id = :identity_id
 order by target.id
 on conflict on constraint edge_identity_change_pkey do update
@@ -51,7 +51,7 @@ set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_chang
 
 --! enqueue ()
 select count(enqueue_job('tell_identities', target.id::text, jsonb_build_object('target_id', target.id), now()))
-from (select id from edge_target where enabled order by id) as target;
+from (select id from edge_target where enabled and url !~ '^(s3|file):' order by id) as target;
 
 -- What a target has to be told, with what is true now.
 --! marked (target_id, except_environments, at_most)

@@ -10,6 +10,7 @@ use yardarm_core::edge::StoredTrait;
 use yardarm_core::edge::delivery::{IdentityChange, TraitVersion};
 
 use super::super::Publisher;
+use super::super::export::is_export;
 use super::super::push::{self, Told};
 use super::super::targets::{self, TargetRow};
 use crate::edge_host::TraitRow;
@@ -42,7 +43,8 @@ impl Job for TellIdentities {
             let db = publisher.pool().get().await?;
             targets::enabled(&*db, self.target_id).await?
         };
-        if let Some(target) = target {
+        // A store of files has no identities.
+        if let Some(target) = target.filter(|target| !is_export(&target.url)) {
             tell(publisher, &target).await?;
         }
         Ok(Next::Done)
