@@ -168,12 +168,13 @@ async fn answer<H: Host>(host: &H, head: &Parts, body: Bytes) -> Outcome {
         outcome.counted = counted;
         return outcome;
     }
-    if let Route::Stream(key) = &route {
-        return stream::get(host, head, key).await;
+    match &route {
+        Route::Stream(key) => return stream::get(host, head, key).await,
+        Route::Ofrep(key) => return ofrep::answer(host, head, &body, key.as_deref()).await,
+        _ => {}
     }
     let reply = match route {
         Route::AddSlash => reply::redirect(path, head.uri.query()),
-        Route::Ofrep(key) => ofrep::answer(host, head, &body, key.as_deref()).await,
         Route::Live => health::live(&head.method),
         Route::Ready => health::ready(host, &head.method).await,
         Route::Version => health::version(host, &head.method),

@@ -15,10 +15,12 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
+use super::Outcome;
 use super::access::{self, Access};
 use super::anonymous;
 use super::asker::{self, Asker};
 use super::conditional;
+use super::delivery::Resource;
 use super::error::{Errors, Refusal};
 use super::field;
 use super::json::Json;
@@ -28,6 +30,7 @@ use super::ports::Host;
 use super::reply;
 use super::route::{API_KEY, OFREP};
 use super::submission::{MAX_TRAITS, Sent};
+use super::usage::{Counted, Origin};
 use crate::hex;
 use crate::snapshot::{Cause, Resolved, Side};
 
@@ -84,10 +87,15 @@ pub(super) async fn answer<H: Host>(
     head: &Parts,
     body: &Bytes,
     name: Option<&str>,
-) -> Response<Bytes> {
-    match evaluate(host, head, body, name).await {
+) -> Outcome {
+    let mut counted = None;
+    let reply = match evaluate(host, head, body, name, &mut counted).await {
         Ok(reply) => reply,
         Err(failure) => refuse(&failure, name),
+    };
+    Outcome {
+        counted,
+        ..reply.into()
     }
 }
 
@@ -96,8 +104,14 @@ async fn evaluate<H: Host>(
     head: &Parts,
     body: &Bytes,
     name: Option<&str>,
+    counted: &mut Option<Counted>,
 ) -> Result<Response<Bytes>, Failure> {
     let access = access::open_by(host, key(&head.headers)).await?;
+    let counted = counted.insert(Counted {
+        resource: Resource::Flags,
+        snapshot: access.snapshot.clone(),
+        origin: Origin::of(head),
+    });
     if head.method != Method::POST {
         return Err(Failure {
             status: StatusCode::METHOD_NOT_ALLOWED,
@@ -106,6 +120,9 @@ async fn evaluate<H: Host>(
         });
     }
     let mut context = read(body)?;
+    if context.targeting_key.is_some() {
+        counted.resource = Resource::Identities;
+    }
     if !access.may_set_traits() {
         context.traits.clear();
     }

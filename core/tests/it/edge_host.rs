@@ -49,6 +49,7 @@ fn ask(host: &MemoryHost, method: &str, path: &str, body: &Value) -> Outcome {
         .method(method)
         .uri(path)
         .header("x-environment-key", KEY)
+        .header("x-api-key", KEY)
         .header("content-type", "application/json")
         .body(body);
     run_ready(handle(host, request.expect("a request")))
@@ -227,6 +228,18 @@ fn a_request_with_a_good_key_counts_whatever_becomes_of_it() {
             "/api/v1/analytics/flags/",
             json!({ "one": 1 }),
             None,
+        ),
+        (
+            "POST",
+            "/ofrep/v1/evaluate/flags",
+            json!({ "context": {} }),
+            Some(Resource::Flags),
+        ),
+        (
+            "POST",
+            "/ofrep/v1/evaluate/flags/one",
+            json!({ "context": { "targetingKey": "a" } }),
+            Some(Resource::Identities),
         ),
         ("GET", "/health", Value::Null, None),
     ] {
