@@ -1,5 +1,8 @@
 //! An application on a database of its own, and people who call it.
 
+use std::fs::{DirEntry, Permissions, remove_dir_all, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
@@ -22,7 +25,7 @@ pub(crate) const START: &str = "2026-01-02T03:04:05.678901Z";
 /// A Postgres for this run: `TEST_DATABASE_URL`, or a private one that ends with the run.
 struct Cluster {
     url: Box<dyn Fn(&str) -> String + Send + Sync>,
-    _private: Option<(Private, tempfile::TempDir)>,
+    _private: Option<Private>,
 }
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
@@ -37,17 +40,13 @@ async fn cluster() -> &'static Cluster {
                     _private: None,
                 }
             } else {
-                let folder = tempfile::tempdir().unwrap();
-                // Postgres may run as another user, who has to reach its folder.
-                let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-                std::fs::set_permissions(folder.path(), open).unwrap();
-                let private = Private::start(&folder.path().join("p"), Durability::None)
+                let private = Private::start(&folder().join("p"), Durability::None)
                     .await
                     .unwrap();
                 let sample = private.url("DATABASE");
                 Cluster {
                     url: Box::new(move |database| sample.replace("DATABASE", database)),
-                    _private: Some((private, folder)),
+                    _private: Some(private),
                 }
             };
             let template = template();
@@ -58,6 +57,28 @@ async fn cluster() -> &'static Cluster {
             cluster
         })
         .await
+}
+
+/// A folder for this run's cluster. Statics are never dropped, so nobody removes it when the run ends: the
+/// next run does, aside, for it is a gigabyte of small files.
+fn folder() -> PathBuf {
+    const NAME: &str = "yardarm-it-";
+    let temporary = std::env::temp_dir();
+    let over = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        run.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+    };
+    if Path::new("/proc/self").exists() {
+        let entries = std::fs::read_dir(&temporary).unwrap().flatten();
+        let left: Vec<_> = entries.filter(over).map(|entry| entry.path()).collect();
+        std::thread::spawn(move || left.iter().for_each(|path| drop(remove_dir_all(path))));
+    }
+    let folder = temporary.join(format!("{NAME}{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    // Postgres may run as another user, who has to reach its folder.
+    set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    folder
 }
 
 fn template() -> String {

@@ -87,9 +87,12 @@ pub struct StoredTrait {
     pub changed_at_micros: i64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks for a reference"
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for a reference"
+    )
 )]
 fn is_unknown(at: &i64) -> bool {
     *at == 0
