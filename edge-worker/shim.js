@@ -72,3 +72,4 @@ export const Environments = durable("Environments");
 export const Identity = durable("Identity");
 export const Streams = durable("Streams");
 export const Outbox = durable("Outbox");
+export const Pulls = durable("Pulls");

@@ -3,8 +3,10 @@
 use std::cell::OnceCell;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::time::Duration;
 
 use worker::{Env, console_error};
+use yardarm_core::edge::upstream::{KeyPair, Root, read_key_pairs};
 
 use crate::shelf::Ages;
 
@@ -45,6 +47,23 @@ pub(crate) struct Config {
     pub(crate) streams: Streams,
     /// Where deliveries go; nothing goes anywhere without.
     pub(crate) home: Option<HomeSettings>,
+    /// The existing Flagsmith that this is an edge of, if it is one.
+    pub(crate) upstream: Option<UpstreamConfig>,
+}
+
+/// An existing Flagsmith: the secret `ENVIRONMENT_KEY_PAIRS`, and variables.
+#[derive(Debug)]
+pub(crate) struct UpstreamConfig {
+    /// `UPSTREAM_URL`.
+    pub(crate) root: Root,
+    /// The environments.
+    pub(crate) pairs: Vec<KeyPair>,
+    /// `API_POLL_FREQUENCY_SECONDS`.
+    pub(crate) interval: Duration,
+    /// `API_POLL_TIMEOUT_SECONDS`.
+    pub(crate) timeout: Duration,
+    /// `GRACE_SECONDS`, by which `/health` says that an environment is stale; 0 never does.
+    pub(crate) grace: Option<Duration>,
 }
 
 /// How event streams are kept.
@@ -101,6 +120,7 @@ impl Config {
                     * 1_000,
             },
             home: HomeSettings::read(env),
+            upstream: UpstreamConfig::read(env),
         }
     }
 }
@@ -120,6 +140,46 @@ impl HomeSettings {
             counts: text("USAGE").is_none_or(|usage| !usage.trim().eq_ignore_ascii_case("off")),
         })
     }
+}
+
+impl UpstreamConfig {
+    /// What cannot be meant is told, and then there is no upstream.
+    fn read(env: &Env) -> Option<Self> {
+        let pairs = env.secret("ENVIRONMENT_KEY_PAIRS").ok()?.to_string();
+        if pairs.trim().is_empty() {
+            return None;
+        }
+        let url = text(env, "UPSTREAM_URL");
+        let url = url
+            .as_deref()
+            .unwrap_or("https://edge.api.flagsmith.com/api/v1");
+        let (root, pairs) = match (Root::parse(url), read_key_pairs(&pairs)) {
+            (Ok(root), Ok(pairs)) => (root, pairs),
+            (root, pairs) => {
+                let told = pairs.err().unwrap_or_default();
+                console_error!("no upstream: UPSTREAM_URL {url:?} ({root:?}) {told}");
+                return None;
+            }
+        };
+        let duration = |name, default| {
+            let seconds = number::<u32>(env, name, 0..=3_600, default);
+            Duration::from_secs(seconds.into())
+        };
+        let at_least = Duration::from_secs(1);
+        Some(Self {
+            root,
+            pairs,
+            interval: duration("API_POLL_FREQUENCY_SECONDS", 10).max(at_least),
+            timeout: duration("API_POLL_TIMEOUT_SECONDS", 5).max(at_least),
+            grace: Some(duration("GRACE_SECONDS", 30)).filter(|grace| !grace.is_zero()),
+        })
+    }
+}
+
+/// A variable that is not empty.
+fn text(env: &Env, name: &str) -> Option<String> {
+    let value = env.var(name).ok()?.to_string().trim().to_owned();
+    (!value.is_empty()).then_some(value)
 }
 
 /// A variable in whole seconds, as milliseconds.

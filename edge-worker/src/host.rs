@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Response;
 use worker::{Context, Env, console_error, js_sys, web_sys};
 use yardarm_core::edge::stream::Subscription;
+use yardarm_core::edge::upstream::UpstreamStatus;
 use yardarm_core::edge::usage::Counted;
 use yardarm_core::edge::{
     ChangeError, Effect, Held, Host, IdentityRecord, Install, KeyRef, TraitChange, Unavailable,
@@ -19,6 +20,7 @@ use yardarm_core::time::Timestamp;
 use crate::config::Config;
 use crate::environments::Environments;
 use crate::identities::Identities;
+use crate::pulls::{self, Pulls};
 use crate::snapshots::Snapshots;
 use crate::streams;
 use crate::usage;
@@ -119,7 +121,14 @@ impl Host for WorkerHost {
     }
 
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
-        let found = reported(self.snapshots().find(key).await)?;
+        let found = reported(self.snapshots().find(key.clone()).await)?;
+        let pulls = Pulls {
+            env: &self.env,
+            context: &self.context,
+            config: &self.config,
+            now: self.now,
+        };
+        let found = reported(pulls.complete(key, found).await)?;
         self.served.borrow_mut().clone_from(&found);
         Ok(found)
     }
@@ -178,6 +187,22 @@ impl Host for WorkerHost {
 
     async fn held(&self) -> Result<Vec<Held>, Unavailable> {
         reported(Environments(&self.env).held().await)
+    }
+
+    fn has_upstream(&self) -> bool {
+        self.config.upstream.is_some()
+    }
+
+    async fn upstream_status(&self) -> Result<Option<UpstreamStatus>, Unavailable> {
+        match &self.config.upstream {
+            None => Ok(None),
+            Some(upstream) => reported(pulls::status(&self.env, upstream).await).map(Some),
+        }
+    }
+
+    fn confirmed_at(&self, snapshot: &Snapshot) -> Option<Timestamp> {
+        self.config.upstream.as_ref()?;
+        pulls::confirmed_at(snapshot.environment_key())
     }
 }
 

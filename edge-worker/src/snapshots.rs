@@ -195,19 +195,7 @@ impl Snapshots<'_> {
     /// Stores a package unless a newer version is held.
     pub(crate) async fn install(&self, package: &Package) -> Result<Install, Unavailable> {
         let announcement = Announcement::from(package);
-        let object = Environments(self.env);
-        let verdict = match object.announce(&announcement).await? {
-            Verdict::Newest { missing } => {
-                let came = |number: &u32| announcement.came.contains(number);
-                let written: Vec<u32> = missing.iter().copied().filter(came).collect();
-                if written.is_empty() && !missing.is_empty() {
-                    return Ok(Install::Incomplete { missing });
-                }
-                self.write_parts(package, &written).await?;
-                object.commit(package.opened().bytes(), &written).await?
-            }
-            verdict => verdict,
-        };
+        let verdict = write(self.env, package, &announcement).await?;
         Ok(match verdict {
             Verdict::Newest { missing } if !missing.is_empty() => Install::Incomplete { missing },
             Verdict::Newest { .. } => {
@@ -230,25 +218,68 @@ impl Snapshots<'_> {
             Verdict::Older(held) => Install::Older { held },
         })
     }
+}
 
-    /// Writes parts, each once: two that are equal have one key, which KV lets us write once a second.
-    async fn write_parts(&self, package: &Package, numbers: &[u32]) -> Result<(), Unavailable> {
-        let store = Store::open(self.env)?;
-        let snapshot = package.opened();
-        let parts: BTreeMap<String, Bytes> = numbers
-            .iter()
-            .filter_map(|number| {
-                let name = snapshot.part_name(*number)?;
-                Some((name.to_hex(), package.part(*number)?))
-            })
-            .collect();
-        let (store, environment) = (&store, snapshot.environment_key());
-        stream::iter(&parts)
-            .map(|(sha256, bytes)| store.put(Key::Part(environment, sha256), bytes))
-            .buffer_unordered(PARALLEL)
-            .try_collect::<()>()
-            .await
+/// Files a package from outside a request; isolates hear of it as of any other.
+pub(crate) async fn file(env: &Env, package: &Package) -> Result<(), Unavailable> {
+    match write(env, package, &Announcement::from(package)).await? {
+        Verdict::Newest { missing } if !missing.is_empty() => {
+            Err(Unavailable("the package lacks parts".to_owned()))
+        }
+        Verdict::Newest { .. } | Verdict::Already => Ok(()),
+        Verdict::Older(held) => Err(Unavailable(format!("version {held} is held already"))),
     }
+}
+
+/// Announces a package, writes what is missing of it, and has it made the current one.
+async fn write(
+    env: &Env,
+    package: &Package,
+    announcement: &Announcement,
+) -> Result<Verdict, Unavailable> {
+    let object = Environments(env);
+    match object.announce(announcement).await? {
+        Verdict::Newest { missing } => {
+            let came = |number: &u32| announcement.came.contains(number);
+            let written: Vec<u32> = missing.iter().copied().filter(came).collect();
+            if written.is_empty() && !missing.is_empty() {
+                return Ok(Verdict::Newest { missing });
+            }
+            write_parts(env, package, &written).await?;
+            object.commit(package.opened().bytes(), &written).await
+        }
+        verdict => Ok(verdict),
+    }
+}
+
+/// Holds what was read under a key in this isolate.
+pub(crate) fn hold(key: &KeyRef<'_>, snapshot: &Snapshot, now: i64) {
+    let environment = snapshot.environment_key();
+    SHELF.with_borrow_mut(|shelf| {
+        if let KeyRef::Server(sha256) = *key {
+            shelf.point(sha256, Some(environment.to_owned()), now);
+        }
+        shelf.hold(environment, Some(snapshot.clone()), now);
+    });
+}
+
+/// Writes parts, each once: two that are equal have one key, which KV lets us write once a second.
+async fn write_parts(env: &Env, package: &Package, numbers: &[u32]) -> Result<(), Unavailable> {
+    let store = Store::open(env)?;
+    let snapshot = package.opened();
+    let parts: BTreeMap<String, Bytes> = numbers
+        .iter()
+        .filter_map(|number| {
+            let name = snapshot.part_name(*number)?;
+            Some((name.to_hex(), package.part(*number)?))
+        })
+        .collect();
+    let (store, environment) = (&store, snapshot.environment_key());
+    stream::iter(&parts)
+        .map(|(sha256, bytes)| store.put(Key::Part(environment, sha256), bytes))
+        .buffer_unordered(PARALLEL)
+        .try_collect::<()>()
+        .await
 }
 
 /// Sees to it that this isolate holds a version that it has been told of, or a newer one, but not for

@@ -35,6 +35,7 @@ const other :Workerd.Worker = (
     (name = "ENVIRONMENTS", durableObjectNamespace = (className = "Environments", serviceName = "edge")),
     (name = "IDENTITIES", durableObjectNamespace = (className = "Identity", serviceName = "edge")),
     (name = "STREAMS", durableObjectNamespace = (className = "Streams", serviceName = "edge")),
+    (name = "PULLS", durableObjectNamespace = (className = "Pulls", serviceName = "edge")),
     (name = "PUBLISHING_SECRET", fromEnvironment = "PUBLISHING_SECRET"),
     (name = "REVALIDATE_SECONDS", fromEnvironment = "REVALIDATE_SECONDS"),
     (name = "MAX_STALE_SECONDS", fromEnvironment = "MAX_STALE_SECONDS"),

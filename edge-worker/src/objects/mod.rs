@@ -5,4 +5,5 @@ pub(crate) mod identity;
 mod ledger;
 mod outbox;
 mod parcels;
+mod pulls;
 mod streams;

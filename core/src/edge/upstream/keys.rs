@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::hex;
@@ -13,6 +14,28 @@ use crate::snapshot::ServerKey;
 pub struct KeyPair {
     server: String,
     client: String,
+}
+
+/// Pairs as edge-proxy writes them, in JSON: `[{"server_side_key": "ser.…", "client_side_key": "…"}]`. The error
+/// tells which is wrong and no key's text.
+pub fn read_key_pairs(json: &str) -> Result<Vec<KeyPair>, String> {
+    #[derive(Deserialize)]
+    struct Pair {
+        server_side_key: String,
+        client_side_key: String,
+    }
+    let pairs: Vec<Pair> = serde_json::from_str(json).map_err(|error| {
+        format!(
+            "not a list of key pairs, at line {} column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    let read = |(number, pair): (usize, &Pair)| {
+        KeyPair::new(&pair.server_side_key, &pair.client_side_key)
+            .map_err(|error| format!("pair {number}: {error}"))
+    };
+    pairs.iter().enumerate().map(read).collect()
 }
 
 /// Why two texts are not a pair of keys. Says nothing of a server-side key's text.
@@ -96,6 +119,23 @@ mod tests {
         }
         for client in ["", " ", "ser.abc", "a b"] {
             assert_eq!(KeyPair::new("ser.abc", client), Err(KeyPairError::Client));
+        }
+    }
+
+    #[test]
+    fn a_list_of_pairs() {
+        let json = r#"[{"server_side_key": "ser.a", "client_side_key": "b", "note": 1}]"#;
+        assert_eq!(
+            read_key_pairs(json),
+            Ok(vec![KeyPair::new("ser.a", "b").unwrap()])
+        );
+        for json in [
+            r#"{"ser.secret": "b"}"#,
+            r#"[{"server_side_key": "sek.secret", "client_side_key": "b"}]"#,
+            "ser.secret",
+        ] {
+            let told = read_key_pairs(json).unwrap_err();
+            assert!(!told.contains("secret"), "{told}");
         }
     }
 }

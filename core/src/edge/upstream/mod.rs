@@ -18,7 +18,7 @@ mod status;
 mod watch;
 
 pub use address::{Root, RootError};
-pub use keys::{KeyPair, KeyPairError};
+pub use keys::{KeyPair, KeyPairError, read_key_pairs};
 pub use pull::{End, Fetched, Pull, PullError, Step, Validators};
 pub use renewal::{Renewal, renew};
 pub use status::{LookStatus, UpstreamStatus};

@@ -1,0 +1,286 @@
+//! The object that pulls: the documents of an existing Flagsmith, looked at by alarm, or packages that the control
+//! plane has of keys somebody asks with. One object, so that each question is asked once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::lock::Mutex;
+use worker::{
+    DurableObject, Env, Request, Response, State, console_log, console_warn, durable_object,
+};
+use yardarm_core::edge::pull_through::{self, Gate, Leave, Pulled};
+use yardarm_core::edge::upstream::{End, KeyPair, PullError, Step, Verdict, Watch};
+use yardarm_core::edge::{KeyRef, Unavailable};
+use yardarm_core::snapshot::Snapshot;
+use yardarm_core::time::Timestamp;
+
+use crate::config::{Config, UpstreamConfig};
+use crate::environments::Environments;
+use crate::host::{now_millis, random};
+use crate::outbound::ask;
+use crate::pulls::{Key, Look, Told};
+use crate::snapshots::{file, read};
+
+/// The largest document or package, in bytes: it is in memory several times while it is compiled.
+const ROOM: usize = 16 << 20;
+/// How long the control plane may take.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long an answer serves those who asked meanwhile, in microseconds.
+const RECENT: i64 = 2_000_000;
+/// How often it is written down that nothing has changed, in microseconds.
+const REMEMBER: i64 = 60_000_000;
+
+/// The object; its storage has the watch of each environment, as JSON under its client-side key.
+#[durable_object(alarm)]
+pub struct Pulls {
+    state: State,
+    env: Env,
+    config: Rc<Config>,
+    watched: RefCell<HashMap<String, Watched>>,
+    gate: RefCell<Gate>,
+    asking: RefCell<HashMap<Key, Rc<Mutex<Option<(Told, i64)>>>>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Watched {
+    watch: Watch,
+    next_at: i64,
+    written_at: i64,
+}
+
+impl DurableObject for Pulls {
+    fn new(state: State, env: Env) -> Self {
+        Self {
+            config: Config::of(&env),
+            state,
+            env,
+            watched: RefCell::default(),
+            gate: RefCell::default(),
+            asking: RefCell::default(),
+        }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let reply = match request.path().as_str() {
+            "/pull" => {
+                let key: Key = serde_json::from_slice(&request.bytes().await?)?;
+                Response::from_json(&self.pull(key).await)
+            }
+            "/looks" => Response::from_json(&self.looks().await),
+            _ => return Response::error("no such call", 404),
+        };
+        if let Some(upstream) = &self.config.upstream
+            && self.state.storage().get_alarm().await?.is_none()
+        {
+            self.state.storage().set_alarm(upstream.interval).await?;
+        }
+        reply
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        if let Some(upstream) = &self.config.upstream {
+            // First, so that an error does not end the looks.
+            self.state.storage().set_alarm(upstream.interval).await?;
+            for pair in &upstream.pairs {
+                if self.watched(pair).await.next_at <= now().micros() {
+                    self.pull(Key::Client(pair.client().to_owned())).await;
+                }
+            }
+        }
+        Response::empty()
+    }
+}
+
+impl Pulls {
+    /// Brings in what there is of a key; who asks for the same meanwhile is told the same.
+    async fn pull(&self, key: Key) -> Told {
+        let key = match self
+            .config
+            .upstream
+            .as_ref()
+            .map(|of| of.named(&key.by_ref()))
+        {
+            Some(Some(pair)) => Key::Client(pair.client().to_owned()),
+            Some(None) => return Told::Unknown,
+            None => key,
+        };
+        let lock = Rc::clone(self.asking.borrow_mut().entry(key.clone()).or_default());
+        let mut recent = lock.lock().await;
+        let told = match &*recent {
+            Some((told, at)) if (*at..at + RECENT).contains(&now().micros()) => told.clone(),
+            _ => {
+                let told = self.ask(&key).await.unwrap_or_else(|error| {
+                    console_warn!("{error}");
+                    Told::Later
+                });
+                *recent = Some((told.clone(), now().micros()));
+                told
+            }
+        };
+        drop(recent);
+        // One is the caller's, one the table's.
+        if Rc::strong_count(&lock) <= 2 {
+            self.asking.borrow_mut().remove(&key);
+        }
+        told
+    }
+
+    async fn ask(&self, key: &Key) -> Result<Told, Unavailable> {
+        let Some(upstream) = &self.config.upstream else {
+            return self.ask_control_plane(key).await;
+        };
+        let Some(pair) = upstream.named(&key.by_ref()) else {
+            return Ok(Told::Unknown);
+        };
+        self.look(upstream, pair).await?;
+        let held = self.held(pair.client()).await?;
+        Ok(held.map_or(Told::Later, |held| Told::Held {
+            environment: held.environment_key().to_owned(),
+            version: held.version(),
+        }))
+    }
+
+    /// One look at one environment of upstream.
+    async fn look(&self, upstream: &UpstreamConfig, pair: &KeyPair) -> Result<(), Unavailable> {
+        let Watched {
+            mut watch,
+            written_at,
+            ..
+        } = self.watched(pair).await;
+        let held = self.held(pair.client()).await?;
+        let mut pull = watch.pull(&upstream.root, pair, held.as_ref(), ROOM, now());
+        let end = loop {
+            let answer = match ask(&pull.request(), pull.room(), upstream.timeout).await {
+                Ok(answer) => answer,
+                Err(error) => break End::Failed(PullError::Exchange(error)),
+            };
+            match pull.answer(answer.status, &answer.headers, &answer.body, now()) {
+                Step::Ask(next) => pull = *next,
+                Step::Done(end) => break end,
+            }
+        };
+        let environment = pair.client();
+        let verdict = watch.settle(end, pair, held.as_ref(), now());
+        let is_news = !matches!(verdict, Verdict::Current);
+        match verdict {
+            Verdict::Current => {}
+            Verdict::Keep(problem) => console_warn!("{environment}: {problem}"),
+            Verdict::Install { package, warnings } => {
+                for warning in warnings {
+                    console_warn!("{environment}: {warning}");
+                }
+                match file(&self.env, &package).await {
+                    Ok(_) => watch.installed(now()),
+                    Err(error) => watch.fail(error.to_string()),
+                }
+            }
+        }
+        let wait = watch.wait(upstream.interval, u64::from(random()[0]));
+        let next_at = now().micros() + i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        let is_due = now().micros() - written_at >= REMEMBER;
+        let mut watched = Watched {
+            watch,
+            next_at,
+            written_at,
+        };
+        if is_news || is_due {
+            self.write(pair, &watched.watch).await?;
+            watched.written_at = now().micros();
+        }
+        self.watched
+            .borrow_mut()
+            .insert(environment.to_owned(), watched);
+        Ok(())
+    }
+
+    async fn ask_control_plane(&self, key: &Key) -> Result<Told, Unavailable> {
+        let (Some(home), Some(secret)) = (&self.config.home, &self.config.publishing_secret) else {
+            return Ok(Told::Unknown);
+        };
+        let by_ref = key.by_ref();
+        let leave = self.gate.borrow_mut().leave(&by_ref, now());
+        match leave {
+            Leave::Ask => {}
+            Leave::Unknown => return Ok(Told::Unknown),
+            Leave::Later => return Ok(Told::Later),
+        }
+        let pulled = self.question(&home.url, secret, &by_ref).await;
+        self.gate.borrow_mut().learn(&by_ref, &pulled, now());
+        match pulled {
+            Pulled::Unknown => Ok(Told::Unknown),
+            Pulled::Trouble(problem) => Err(Unavailable(problem)),
+            Pulled::Package(package) => {
+                let meta = package.meta();
+                file(&self.env, &package).await?;
+                console_log!("{} pulled from the control plane", meta.environment_key);
+                Ok(Told::Held {
+                    environment: meta.environment_key,
+                    version: meta.version,
+                })
+            }
+        }
+    }
+
+    async fn question(&self, url: &str, secret: &[u8], key: &KeyRef<'_>) -> Pulled {
+        let request = match pull_through::request(url, secret, key, now()) {
+            Ok(request) => request,
+            Err(error) => return Pulled::Trouble(error.to_string()),
+        };
+        match ask(&request, ROOM, SILENCE).await {
+            Ok(answer) => {
+                let head = (answer.status, &answer.headers);
+                pull_through::receive(secret, key, head, answer.body, now())
+            }
+            Err(error) => Pulled::Trouble(error),
+        }
+    }
+
+    /// What is held of an environment, by the object that files publications.
+    async fn held(&self, environment: &str) -> Result<Option<Snapshot>, Unavailable> {
+        let newer = Environments(&self.env)
+            .newer_than(&[(environment.to_owned(), 0)])
+            .await?;
+        match newer.first() {
+            Some((environment, version)) => read(&self.env, environment, *version).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn looks(&self) -> Vec<Look> {
+        let mut looks = Vec::new();
+        let pairs = self.config.upstream.as_ref();
+        for pair in pairs.into_iter().flat_map(|upstream| &upstream.pairs) {
+            let status = self.watched(pair).await.watch.status(pair);
+            looks.push(Look {
+                environment_key: status.environment_key,
+                confirmed_at: status.confirmed_at.map(Timestamp::micros),
+                problem: status.problem,
+            });
+        }
+        looks
+    }
+
+    async fn watched(&self, pair: &KeyPair) -> Watched {
+        if let Some(watched) = self.watched.borrow().get(pair.client()) {
+            return watched.clone();
+        }
+        let stored = self.state.storage().get::<String>(pair.client()).await;
+        let stored = stored.ok().flatten().unwrap_or_default();
+        Watched {
+            watch: serde_json::from_str(&stored).unwrap_or_default(),
+            ..Watched::default()
+        }
+    }
+
+    async fn write(&self, pair: &KeyPair, watch: &Watch) -> Result<(), Unavailable> {
+        let json = serde_json::to_string(watch).unwrap_or_default();
+        let put = self.state.storage().put(pair.client(), json).await;
+        put.map_err(|error| Unavailable(format!("a look was not written down: {error}")))
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(now_millis())
+}
