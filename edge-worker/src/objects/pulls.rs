@@ -40,8 +40,11 @@ pub struct Pulls {
     config: Rc<Config>,
     watched: RefCell<HashMap<String, Watched>>,
     gate: RefCell<Gate>,
-    asking: RefCell<HashMap<Key, Rc<Mutex<Option<(Told, i64)>>>>>,
+    asking: RefCell<HashMap<Key, Asking>>,
 }
+
+/// A question: who asks it waits here, and finds what the one before was told, and when.
+type Asking = Rc<Mutex<Option<(Told, i64)>>>;
 
 #[derive(Debug, Clone, Default)]
 struct Watched {
@@ -172,7 +175,7 @@ impl Pulls {
                     console_warn!("{environment}: {warning}");
                 }
                 match file(&self.env, &package).await {
-                    Ok(_) => watch.installed(now()),
+                    Ok(()) => watch.installed(now()),
                     Err(error) => watch.fail(error.to_string()),
                 }
             }
