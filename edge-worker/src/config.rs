@@ -53,6 +53,10 @@ pub(crate) struct Config {
 
 /// An existing Flagsmith: the secret `ENVIRONMENT_KEY_PAIRS`, and variables.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "upstream"),
+    expect(dead_code, reason = "what looks read")
+)]
 pub(crate) struct UpstreamConfig {
     /// `UPSTREAM_URL`.
     pub(crate) root: Root,

@@ -1,6 +1,9 @@
 //! The object that pulls: the documents of an existing Flagsmith, looked at by alarm, or packages that the control
 //! plane has of keys somebody asks with. One object, so that each question is asked once.
 
+#[cfg_attr(not(feature = "upstream"), path = "pulls/no_looks.rs")]
+mod looks;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,14 +14,14 @@ use worker::{
     DurableObject, Env, Request, Response, State, console_log, console_warn, durable_object,
 };
 use yardarm_core::edge::pull_through::{self, Gate, Leave, Pulled};
-use yardarm_core::edge::upstream::{End, KeyPair, PullError, Step, Verdict, Watch};
+use yardarm_core::edge::upstream::{KeyPair, Watch};
 use yardarm_core::edge::{KeyRef, Unavailable};
 use yardarm_core::snapshot::Snapshot;
 use yardarm_core::time::Timestamp;
 
-use crate::config::{Config, UpstreamConfig};
+use crate::config::Config;
 use crate::environments::Environments;
-use crate::host::{now_millis, random};
+use crate::host::now_millis;
 use crate::outbound::ask;
 use crate::pulls::{Key, Look, Told};
 use crate::snapshots::{file, read};
@@ -29,8 +32,6 @@ const ROOM: usize = 16 << 20;
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long an answer serves those who asked meanwhile, in microseconds.
 const RECENT: i64 = 2_000_000;
-/// How often it is written down that nothing has changed, in microseconds.
-const REMEMBER: i64 = 60_000_000;
 
 /// The object; its storage has the watch of each environment, as JSON under its client-side key.
 #[durable_object(alarm)]
@@ -47,6 +48,10 @@ pub struct Pulls {
 type Asking = Rc<Mutex<Option<(Told, i64)>>>;
 
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(
+    not(feature = "upstream"),
+    expect(dead_code, reason = "what looks read")
+)]
 struct Watched {
     watch: Watch,
     next_at: i64,
@@ -137,65 +142,12 @@ impl Pulls {
         let Some(pair) = upstream.named(&key.by_ref()) else {
             return Ok(Told::Unknown);
         };
-        self.look(upstream, pair).await?;
+        looks::look(self, upstream, pair).await?;
         let held = self.held(pair.client()).await?;
         Ok(held.map_or(Told::Later, |held| Told::Held {
             environment: held.environment_key().to_owned(),
             version: held.version(),
         }))
-    }
-
-    /// One look at one environment of upstream.
-    async fn look(&self, upstream: &UpstreamConfig, pair: &KeyPair) -> Result<(), Unavailable> {
-        let Watched {
-            mut watch,
-            written_at,
-            ..
-        } = self.watched(pair).await;
-        let held = self.held(pair.client()).await?;
-        let mut pull = watch.pull(&upstream.root, pair, held.as_ref(), ROOM, now());
-        let end = loop {
-            let answer = match ask(&pull.request(), pull.room(), upstream.timeout).await {
-                Ok(answer) => answer,
-                Err(error) => break End::Failed(PullError::Exchange(error)),
-            };
-            match pull.answer(answer.status, &answer.headers, &answer.body, now()) {
-                Step::Ask(next) => pull = *next,
-                Step::Done(end) => break end,
-            }
-        };
-        let environment = pair.client();
-        let verdict = watch.settle(end, pair, held.as_ref(), now());
-        let is_news = !matches!(verdict, Verdict::Current);
-        match verdict {
-            Verdict::Current => {}
-            Verdict::Keep(problem) => console_warn!("{environment}: {problem}"),
-            Verdict::Install { package, warnings } => {
-                for warning in warnings {
-                    console_warn!("{environment}: {warning}");
-                }
-                match file(&self.env, &package).await {
-                    Ok(()) => watch.installed(now()),
-                    Err(error) => watch.fail(error.to_string()),
-                }
-            }
-        }
-        let wait = watch.wait(upstream.interval, u64::from(random()[0]));
-        let next_at = now().micros() + i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let is_due = now().micros() - written_at >= REMEMBER;
-        let mut watched = Watched {
-            watch,
-            next_at,
-            written_at,
-        };
-        if is_news || is_due {
-            self.write(pair, &watched.watch).await?;
-            watched.written_at = now().micros();
-        }
-        self.watched
-            .borrow_mut()
-            .insert(environment.to_owned(), watched);
-        Ok(())
     }
 
     async fn ask_control_plane(&self, key: &Key) -> Result<Told, Unavailable> {
@@ -275,12 +227,6 @@ impl Pulls {
             watch: serde_json::from_str(&stored).unwrap_or_default(),
             ..Watched::default()
         }
-    }
-
-    async fn write(&self, pair: &KeyPair, watch: &Watch) -> Result<(), Unavailable> {
-        let json = serde_json::to_string(watch).unwrap_or_default();
-        let put = self.state.storage().put(pair.client(), json).await;
-        put.map_err(|error| Unavailable(format!("a look was not written down: {error}")))
     }
 }
 
