@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use worker::{Env, console_error};
-use yardarm_core::edge::upstream::{KeyPair, Root, read_key_pairs};
+#[cfg(feature = "upstream")]
+use yardarm_core::edge::upstream::read_key_pairs;
+use yardarm_core::edge::upstream::{KeyPair, Root};
 
 use crate::shelf::Ages;
 
@@ -68,6 +70,9 @@ pub(crate) struct UpstreamConfig {
     pub(crate) timeout: Duration,
     /// `GRACE_SECONDS`, by which `/health` says that an environment is stale; 0 never does.
     pub(crate) grace: Option<Duration>,
+    /// Without the feature there is none, and the compiler leaves out what would serve one.
+    #[cfg(not(feature = "upstream"))]
+    never: std::convert::Infallible,
 }
 
 /// How event streams are kept.
@@ -146,6 +151,18 @@ impl HomeSettings {
     }
 }
 
+#[cfg(not(feature = "upstream"))]
+impl UpstreamConfig {
+    /// None, and says so to who meant one.
+    fn read(env: &Env) -> Option<Self> {
+        if env.secret("ENVIRONMENT_KEY_PAIRS").is_ok() && text(env, "UPSTREAM_URL").is_some() {
+            console_error!("built without the feature `upstream` (docs/edge-for-flagsmith.md)");
+        }
+        None
+    }
+}
+
+#[cfg(feature = "upstream")]
 impl UpstreamConfig {
     /// What cannot be meant is told, and then there is no upstream.
     fn read(env: &Env) -> Option<Self> {
