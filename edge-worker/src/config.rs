@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+#[cfg(feature = "upstream")]
 use std::time::Duration;
 
 use worker::{Env, console_error};
 #[cfg(feature = "upstream")]
-use yardarm_core::edge::upstream::read_key_pairs;
-use yardarm_core::edge::upstream::{KeyPair, Root};
+use yardarm_core::edge::upstream::{KeyPair, Root, read_key_pairs};
 
 use crate::shelf::Ages;
 
@@ -50,15 +50,13 @@ pub(crate) struct Config {
     /// Where deliveries go; nothing goes anywhere without.
     pub(crate) home: Option<HomeSettings>,
     /// The existing Flagsmith that this is an edge of, if it is one.
+    #[cfg(feature = "upstream")]
     pub(crate) upstream: Option<UpstreamConfig>,
 }
 
 /// An existing Flagsmith: the secret `ENVIRONMENT_KEY_PAIRS`, and variables.
+#[cfg(feature = "upstream")]
 #[derive(Debug)]
-#[cfg_attr(
-    not(feature = "upstream"),
-    expect(dead_code, reason = "what looks read")
-)]
 pub(crate) struct UpstreamConfig {
     /// `UPSTREAM_URL`.
     pub(crate) root: Root,
@@ -70,9 +68,6 @@ pub(crate) struct UpstreamConfig {
     pub(crate) timeout: Duration,
     /// `GRACE_SECONDS`, by which `/health` says that an environment is stale; 0 never does.
     pub(crate) grace: Option<Duration>,
-    /// Without the feature there is none, and the compiler leaves out what would serve one.
-    #[cfg(not(feature = "upstream"))]
-    never: std::convert::Infallible,
 }
 
 /// How event streams are kept.
@@ -129,6 +124,7 @@ impl Config {
                     * 1_000,
             },
             home: HomeSettings::read(env),
+            #[cfg(feature = "upstream")]
             upstream: UpstreamConfig::read(env),
         }
     }
@@ -136,8 +132,7 @@ impl Config {
 
 impl HomeSettings {
     fn read(env: &Env) -> Option<Self> {
-        let text = |name| env.var(name).ok().map(|value| value.to_string());
-        let url = text("CONTROL_PLANE_URL")?;
+        let url = text(env, "CONTROL_PLANE_URL")?;
         let url = url.trim().trim_end_matches('/').to_owned();
         if url.is_empty() {
             return None;
@@ -146,19 +141,9 @@ impl HomeSettings {
             url,
             every: seconds(env, "DELIVERY_SECONDS", DELIVERY_SECONDS).max(1_000),
             shards: number(env, "OUTBOX_SHARDS", 1..=1_000, OUTBOX_SHARDS),
-            counts: text("USAGE").is_none_or(|usage| !usage.trim().eq_ignore_ascii_case("off")),
+            counts: text(env, "USAGE")
+                .is_none_or(|usage| !usage.trim().eq_ignore_ascii_case("off")),
         })
-    }
-}
-
-#[cfg(not(feature = "upstream"))]
-impl UpstreamConfig {
-    /// None, and says so to who meant one.
-    fn read(env: &Env) -> Option<Self> {
-        if env.secret("ENVIRONMENT_KEY_PAIRS").is_ok() && text(env, "UPSTREAM_URL").is_some() {
-            console_error!("built without the feature `upstream` (docs/edge-for-flagsmith.md)");
-        }
-        None
     }
 }
 

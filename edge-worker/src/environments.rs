@@ -2,13 +2,14 @@
 //!
 //! The object's side is [`crate::objects::environments`].
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use worker::Env;
 use worker::js_sys::futures::JsFuture;
 use worker::js_sys::{Promise, Reflect, Uint8Array};
-use yardarm_core::edge::{Held, Unavailable};
+use yardarm_core::edge::{self, Held, Unavailable};
 use yardarm_core::snapshot::{Package, Snapshot};
 
 #[wasm_bindgen(module = "/src/glue.js")]
@@ -166,6 +167,6 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unavailable> {
     serde_json::to_vec(value).map_err(|error| Unavailable(format!("cannot encode: {error}")))
 }
 
-pub(crate) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unavailable> {
-    serde_json::from_slice(body).map_err(|error| Unavailable(format!("cannot decode: {error}")))
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unavailable> {
+    edge::read_json(body).map_err(|error| Unavailable(format!("cannot decode: {error}")))
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Response;
 use worker::{Context, Env, console_error, js_sys, web_sys};
 use yardarm_core::edge::stream::Subscription;
+#[cfg(feature = "upstream")]
 use yardarm_core::edge::upstream::UpstreamStatus;
 use yardarm_core::edge::usage::Counted;
 use yardarm_core::edge::{
@@ -20,6 +21,7 @@ use yardarm_core::time::Timestamp;
 use crate::config::Config;
 use crate::environments::Environments;
 use crate::identities::Identities;
+#[cfg(feature = "upstream")]
 use crate::pulls::{self, Pulls};
 use crate::snapshots::Snapshots;
 use crate::streams;
@@ -122,13 +124,16 @@ impl Host for WorkerHost {
 
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
         let found = reported(self.snapshots().find(key.clone()).await)?;
-        let pulls = Pulls {
-            env: &self.env,
-            context: &self.context,
-            config: &self.config,
-            now: self.now,
+        #[cfg(feature = "upstream")]
+        let found = {
+            let pulls = Pulls {
+                env: &self.env,
+                context: &self.context,
+                config: &self.config,
+                now: self.now,
+            };
+            reported(pulls.complete(key, found).await)?
         };
-        let found = reported(pulls.complete(key, found).await)?;
         self.served.borrow_mut().clone_from(&found);
         Ok(found)
     }
@@ -189,10 +194,12 @@ impl Host for WorkerHost {
         reported(Environments(&self.env).held().await)
     }
 
+    #[cfg(feature = "upstream")]
     fn has_upstream(&self) -> bool {
         self.config.upstream.is_some()
     }
 
+    #[cfg(feature = "upstream")]
     async fn upstream_status(&self) -> Result<Option<UpstreamStatus>, Unavailable> {
         match &self.config.upstream {
             None => Ok(None),
@@ -200,6 +207,7 @@ impl Host for WorkerHost {
         }
     }
 
+    #[cfg(feature = "upstream")]
     fn confirmed_at(&self, snapshot: &Snapshot) -> Option<Timestamp> {
         self.config.upstream.as_ref()?;
         pulls::confirmed_at(snapshot.environment_key())

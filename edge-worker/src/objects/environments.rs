@@ -56,11 +56,11 @@ impl DurableObject for Environments {
         let ledger = Ledger::open(&self.state)?;
         match request.path().as_str() {
             "/announce" => {
-                let package: Announcement = serde_json::from_slice(&body)?;
+                let package: Announcement = super::message(&body)?;
                 Response::from_json(&self.announce(&ledger, &package).await?)
             }
             "/newer" => {
-                let versions: Vec<(String, u64)> = serde_json::from_slice(&body)?;
+                let versions: Vec<(String, u64)> = super::message(&body)?;
                 Response::from_json(&ledger.newer_than(&versions)?)
             }
             "/held" => Response::from_json(&ledger.held()?),

@@ -74,7 +74,7 @@ impl DurableObject for Identity {
             environment_key,
             identifier,
             change,
-        } = serde_json::from_slice(&body)?;
+        } = super::message(&body)?;
         let held = self.load()?;
         let millis = i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX);
         let now = Timestamp(millis.saturating_mul(1_000));

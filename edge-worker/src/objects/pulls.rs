@@ -1,7 +1,6 @@
 //! The object that pulls: the documents of an existing Flagsmith, looked at by alarm, or packages that the control
 //! plane has of keys somebody asks with. One object, so that each question is asked once.
 
-#[cfg_attr(not(feature = "upstream"), path = "pulls/no_looks.rs")]
 mod looks;
 
 use std::cell::RefCell;
@@ -48,10 +47,6 @@ pub struct Pulls {
 type Asking = Rc<Mutex<Option<(Told, i64)>>>;
 
 #[derive(Debug, Clone, Default)]
-#[cfg_attr(
-    not(feature = "upstream"),
-    expect(dead_code, reason = "what looks read")
-)]
 struct Watched {
     watch: Watch,
     next_at: i64,
@@ -73,7 +68,7 @@ impl DurableObject for Pulls {
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let reply = match request.path().as_str() {
             "/pull" => {
-                let key: Key = serde_json::from_slice(&request.bytes().await?)?;
+                let key: Key = super::message(&request.bytes().await?)?;
                 Response::from_json(&self.pull(key).await)
             }
             "/looks" => Response::from_json(&self.looks().await),

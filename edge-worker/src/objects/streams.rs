@@ -78,9 +78,9 @@ impl DurableObject for Streams {
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let body = request.bytes().await?;
         match request.path().as_str() {
-            "/open" => self.0.open(serde_json::from_slice(&body)?),
+            "/open" => self.0.open(super::message(&body)?),
             "/tell" => {
-                self.0.learn(serde_json::from_slice(&body)?);
+                self.0.learn(super::message(&body)?);
                 Response::empty()
             }
             _ => Response::error("no such call", 404),
