@@ -67,7 +67,8 @@ async fn until_traits(edge: &RemoteEdge, identifier: &str, wanted: &[(&str, Valu
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.clone()))
         .collect();
-    let end = Instant::now() + Duration::from_secs(20);
+    // A job that came too early waits twice as long each time; a busy machine makes that several.
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let found = traits(edge, identifier).await;
         if found == wanted {
