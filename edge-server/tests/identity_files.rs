@@ -98,7 +98,7 @@ async fn an_identity_is_made_once_and_found_after_a_restart() {
         id: None,
         key: "age".to_owned(),
         value: TraitScalar::Int(30),
-        changed_at_micros: NOW.micros(),
+        changed_at_micros: NOW.micros() + 1,
     }];
     let expected = IdentityRecord {
         id: None,
