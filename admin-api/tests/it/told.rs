@@ -68,7 +68,7 @@ async fn until_traits(edge: &RemoteEdge, identifier: &str, wanted: &[(&str, Valu
         .map(|(key, value)| ((*key).to_owned(), value.clone()))
         .collect();
     // A job that came too early waits twice as long each time; a busy machine makes that several.
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     loop {
         let found = traits(edge, identifier).await;
         if found == wanted {
