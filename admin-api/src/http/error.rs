@@ -32,6 +32,8 @@ pub(crate) enum ApiError {
     TooLarge,
     /// 415: the content type that was sent.
     UnsupportedMediaType(String),
+    /// 415: the content coding that was sent.
+    UnsupportedEncoding(String),
     /// 429: seconds to wait.
     Throttled(u64),
     /// 503: the database cannot be reached.
@@ -212,6 +214,20 @@ impl IntoResponse for ApiError {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 detail(&format!("Unsupported media type \"{sent}\" in request.")),
             ),
+            Self::UnsupportedEncoding(sent) => {
+                let mut response = json_response(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    &detail(&format!(
+                        "Unsupported content encoding \"{sent}\" in request. Use gzip or none."
+                    )),
+                );
+                // RFC 9110, 15.5.16.
+                let known = HeaderValue::from_static("gzip");
+                response
+                    .headers_mut()
+                    .insert(header::ACCEPT_ENCODING, known);
+                return response;
+            }
             Self::Throttled(seconds) => {
                 let plural = if seconds == 1 { "" } else { "s" };
                 let mut response = json_response(

@@ -1,10 +1,10 @@
 //! Compiled packages, made once for all targets and the mounted edge.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use yardarm_core::snapshot::{Package, compile};
 
 use super::assemble::{Assembled, assemble};
@@ -13,6 +13,11 @@ use crate::store::Pool;
 /// How many environments' packages are kept. A change goes to every target within moments; keeping
 /// more would only cost memory.
 const KEPT: usize = 32;
+/// How many bytes of them, but for the one made last: a hundred thousand identity overrides are 80 MB.
+const KEPT_BYTES: usize = 128 << 20;
+
+/// How many are made at once: assembling and compiling take ten times a package's size in memory.
+const MADE_AT_ONCE: usize = 4;
 
 type Slot = Arc<AsyncMutex<Option<(u64, Package)>>>;
 
@@ -20,14 +25,63 @@ type Slot = Arc<AsyncMutex<Option<(u64, Package)>>>;
 #[derive(Debug)]
 pub(crate) struct Packages {
     pool: Pool,
-    slots: Mutex<VecDeque<(String, Slot)>>,
+    shelf: Mutex<Shelf>,
+    /// [`MADE_AT_ONCE`] permits.
+    making: Semaphore,
+}
+
+/// What is kept, unused for longest first.
+#[derive(Debug, Default)]
+struct Shelf(VecDeque<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    api_key: String,
+    slot: Slot,
+    /// Of what was last made; 0 while nothing is.
+    bytes: usize,
+}
+
+impl Shelf {
+    /// Where the package of a key is, or will be.
+    fn slot(&mut self, api_key: &str) -> Slot {
+        let known = self.0.iter().position(|kept| kept.api_key == api_key);
+        let kept = known.and_then(|at| self.0.remove(at));
+        let kept = kept.unwrap_or_else(|| Kept {
+            api_key: api_key.to_owned(),
+            slot: Slot::default(),
+            bytes: 0,
+        });
+        let slot = Arc::clone(&kept.slot);
+        self.0.push_back(kept);
+        while self.0.len() > KEPT {
+            self.0.pop_front();
+        }
+        slot
+    }
+
+    /// Notes how large the package of a key is, and lets go of others until all fit.
+    fn weigh(&mut self, api_key: &str, bytes: usize) {
+        for kept in self.0.iter_mut().filter(|kept| kept.api_key == api_key) {
+            kept.bytes = bytes;
+        }
+        let mut sum: usize = self.0.iter().map(|kept| kept.bytes).sum();
+        self.0.retain(|kept| {
+            let goes = sum > KEPT_BYTES && kept.bytes > 0 && kept.api_key != api_key;
+            if goes {
+                sum -= kept.bytes;
+            }
+            !goes
+        });
+    }
 }
 
 impl Packages {
     pub(crate) fn new(pool: Pool) -> Self {
         Self {
             pool,
-            slots: Mutex::default(),
+            shelf: Mutex::default(),
+            making: Semaphore::new(MADE_AT_ONCE),
         }
     }
 
@@ -38,7 +92,7 @@ impl Packages {
         api_key: &str,
         at_least: u64,
     ) -> anyhow::Result<Option<(u64, Package)>> {
-        let slot = self.slot(api_key);
+        let slot = self.shelf().slot(api_key);
         let mut kept = slot.lock().await;
         if let Some((version, package)) = &*kept
             && *version >= at_least
@@ -47,26 +101,17 @@ impl Packages {
         }
         let made = self.make(api_key).await?;
         kept.clone_from(&made);
+        let bytes = made.as_ref().map_or(0, |(_, package)| package.size());
+        self.shelf().weigh(api_key, bytes);
         Ok(made)
     }
 
-    fn slot(&self, api_key: &str) -> Slot {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = match slots.iter().position(|(key, _)| key == api_key) {
-            Some(found) => slots
-                .remove(found)
-                .map(|(_, slot)| slot)
-                .unwrap_or_default(),
-            None => Slot::default(),
-        };
-        slots.push_back((api_key.to_owned(), Arc::clone(&slot)));
-        while slots.len() > KEPT {
-            slots.pop_front();
-        }
-        slot
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn make(&self, api_key: &str) -> anyhow::Result<Option<(u64, Package)>> {
+        let _making = self.making.acquire().await?;
         let mut db = self.pool.get().await?;
         let tx = db.read().await?;
         let assembled = assemble(&tx, api_key).await?;
@@ -92,5 +137,41 @@ impl Packages {
                 Some((version, package))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(shelf: &Shelf) -> Vec<&str> {
+        shelf.0.iter().map(|kept| kept.api_key.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_unused_for_longest_goes_when_there_is_too_much() {
+        let mut shelf = Shelf::default();
+        for key in ["a", "making", "b", "c"] {
+            shelf.slot(key);
+        }
+        shelf.weigh("a", KEPT_BYTES / 2);
+        shelf.weigh("b", KEPT_BYTES / 2);
+        assert_eq!(keys(&shelf), ["a", "making", "b", "c"]);
+        let used = shelf.slot("a");
+        shelf.weigh("c", 1);
+        assert_eq!(keys(&shelf), ["making", "c", "a"]);
+        assert!(Arc::ptr_eq(&used, &shelf.slot("a")));
+        // A newer version takes the place of the one before.
+        shelf.weigh("a", 1);
+        shelf.slot("b");
+        shelf.weigh("b", KEPT_BYTES - 2);
+        assert_eq!(keys(&shelf), ["making", "c", "a", "b"]);
+        // One that is too large stays for the other targets.
+        shelf.weigh("c", 2 * KEPT_BYTES);
+        assert_eq!(keys(&shelf), ["making", "c"]);
+        for n in 0..KEPT {
+            shelf.slot(&n.to_string());
+        }
+        assert_eq!(shelf.0.len(), KEPT);
     }
 }

@@ -1,8 +1,12 @@
 //! What edges send home: who may, what counts, and that it counts once.
 
+use std::io::Write as _;
+
 use axum::body::Body;
 use chrono::TimeDelta;
-use http::Request;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{Request, request};
 use serde_json::{Value, json};
 use yardarm_core::edge::signature;
 
@@ -30,15 +34,18 @@ pub(crate) async fn target(t: &TestApp, name: &str, secret: &str, enabled: bool)
 /// Delivers a body as the target with this secret does.
 pub(crate) async fn deliver_as(t: &TestApp, secret: &str, body: &str, skew: i64) -> Reply {
     let at = t.clock.now().timestamp() + skew;
-    let signed = signature::sign(secret.as_bytes(), "POST", PATH, at, body.as_bytes());
-    let request = Request::post(PATH)
+    let request = signed(secret, at, body.as_bytes());
+    t.send(request.body(Body::from(body.to_owned())).unwrap())
+        .await
+}
+
+fn signed(secret: &str, at: i64, body: &[u8]) -> request::Builder {
+    let signature = signature::sign(secret.as_bytes(), "POST", PATH, at, body);
+    Request::post(PATH)
         .header("host", "test")
         .header("content-type", "application/json")
         .header(signature::TIMESTAMP_HEADER, at)
-        .header(signature::SIGNATURE_HEADER, signed)
-        .body(Body::from(body.to_owned()))
-        .unwrap();
-    t.send(request).await
+        .header(signature::SIGNATURE_HEADER, signature)
 }
 
 /// Delivers a batch.
@@ -118,6 +125,40 @@ async fn what_is_no_batch_is_refused_for_good() {
         "x".repeat(8 << 20)
     );
     deliver_as(&t, SECRET, &large, 0).await.expect(413);
+}
+
+#[tokio::test]
+async fn a_batch_may_come_packed() {
+    let t = TestApp::start().await;
+    target(&t, "one", SECRET, true).await;
+    let packed = |plain: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let deliver = async |coding: &str, body: &[u8], signs: &[u8]| {
+        let request = signed(SECRET, t.clock.now().timestamp(), signs);
+        let request = request.header("content-encoding", coding);
+        t.send(request.body(Body::from(body.to_owned())).unwrap())
+            .await
+    };
+    let plain = batch(1, &[]).to_string();
+    let body = packed(plain.as_bytes());
+    // The signature is of the bytes as sent.
+    deliver("gzip", &body, plain.as_bytes()).await.expect(401);
+    let taken = deliver("gzip", &body, &body).await.expect(200);
+    assert_eq!(taken["status"], "applied");
+    let taken = deliver("identity", plain.as_bytes(), plain.as_bytes()).await;
+    assert_eq!(taken.expect(200)["status"], "already");
+    let other = deliver("br", &body, &body).await;
+    let detail = "Unsupported content encoding \"br\" in request. Use gzip or none.";
+    assert_eq!(other.headers["accept-encoding"], "gzip");
+    assert_eq!(other.expect(415), json!({"detail": detail}));
+    let bomb = packed(&vec![b' '; 9 << 20]);
+    deliver("gzip", &bomb, &bomb).await.expect(413);
+    deliver("gzip", plain.as_bytes(), plain.as_bytes())
+        .await
+        .expect(400);
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use yardarm_core::edge::delivery::{Delivery, PATH};
 use super::model::{DeliveryIn, DeliveryOut, objection};
 use crate::access::signer;
 use crate::app::App;
-use crate::http::{ApiError, Reply};
+use crate::http::{ApiError, Reply, unpacked};
 use crate::intake::{self, Sender};
 
-/// The largest batch, in bytes.
+/// The largest batch, in bytes, as it is sent and as it is read.
 const LIMIT: usize = 8 << 20;
 
 /// The table of this resource's operations.
@@ -20,7 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create))
 }
 
-/// Takes a batch in. It may come several times and counts once.
+/// Takes a batch in, packed with gzip or not. It may come several times and counts once.
 #[utoipa::path(post, path = "/api/v1/edge/deliveries/", operation_id = "edge_deliveries_create", tag = "Edge",
     params(
         ("Yardarm-Timestamp" = i64, Header, description = "Unix seconds at which it was signed"),
@@ -65,6 +65,8 @@ impl FromRequest<App> for Signed {
         let sender = Sender {
             target_id: signer.id,
         };
+        // Whoever sent it is known by now; the signature is of what was sent.
+        let body = unpacked(&head.headers, body, LIMIT)?;
         Ok(Self { sender, body })
     }
 }
