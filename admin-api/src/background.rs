@@ -49,7 +49,7 @@ impl Background {
         let pool = requests.aside(CONNECTIONS)?;
         Ok(Self {
             requests: requests.clone(),
-            listener: Listener::new(pool.config().clone()),
+            listener: Listener::new(pool.address().clone()),
             publisher: Publisher::new(pool.clone(), settings, metrics.clone())?,
             usage: usage::Settings::in_database(pool.clone()),
             pool,

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use tower::ServiceExt as _;
 use yardarm::app::{App, Clock, Random};
 use yardarm::background::Background;
-use yardarm::command::{CreateAdmin, Influxdb, Snapshot};
+use yardarm::command::{CreateAdmin, Influxdb, OverruleEdges, Snapshot};
 use yardarm::config::{Database, Logging, Opened, Operation, Server, Usage};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
@@ -47,6 +47,8 @@ enum Command {
     Openapi,
     /// Makes somebody superuser.
     CreateAdmin(CreateAdmin),
+    /// Makes every edge serve what this database says, after it was restored from a backup.
+    OverruleEdges(OverruleEdges),
     /// Looks into what is published.
     #[command(subcommand)]
     Snapshot(Snapshot),
@@ -101,6 +103,10 @@ async fn use_database(arguments: &Arguments, pool: &Pool, clock: Clock) -> anyho
         Some(Command::CreateAdmin(admin)) => {
             let app = App::new(pool.clone(), clock, Random::system());
             admin.clone().run(&app).await
+        }
+        Some(Command::OverruleEdges(overrule)) => {
+            print!("{}", overrule.run(pool).await?);
+            Ok(())
         }
         _ => operate(arguments, pool, usage).await,
     }

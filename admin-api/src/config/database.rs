@@ -12,8 +12,8 @@ use crate::store::{Pool, migrate};
 /// Which Postgres to use.
 #[derive(Args, Clone, Debug)]
 pub struct Database {
-    /// Postgres to use (`postgres://user:password@host/database`). Without it, Yardarm runs a private
-    /// one in the data directory.
+    /// Postgres to use (`postgres://user:password@host/database?sslmode=verify-full`; docs/operating.md says what
+    /// it may say about TLS). Without it, Yardarm runs a private one in the data directory.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
     /// Connections to hold at most.
@@ -56,8 +56,11 @@ impl Database {
             let private = Private::start(&folder, Durability::Full).await?;
             (private.url("yardarm"), Some(private))
         };
-        let pool = Pool::new(&url, self.database_pool, clock)?;
-        let mut db = pool.get().await.context("cannot connect to Postgres")?;
+        let pool = Pool::new(&url, self.database_pool, clock).context("DATABASE_URL")?;
+        let mut db = pool
+            .get()
+            .await
+            .with_context(|| format!("cannot connect to Postgres at {}", pool.address()))?;
         let client: &mut tokio_postgres::Client = db.raw();
         migrate(client).await?;
         drop(db);

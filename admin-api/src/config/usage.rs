@@ -133,10 +133,12 @@ impl Usage {
             None => main.clone(),
             Some(url) => Pool::new(url, CONNECTIONS, clock).context("ANALYTICS_DATABASE_URL")?,
         };
-        let mut db = pool
-            .get()
-            .await
-            .context("cannot connect to the database of usage")?;
+        let mut db = pool.get().await.with_context(|| {
+            format!(
+                "cannot connect to the database of usage at {}",
+                pool.address()
+            )
+        })?;
         migrate_usage(db.raw()).await?;
         drop(db);
         Ok(pool)

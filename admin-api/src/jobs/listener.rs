@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
+
+use crate::store::Address;
 
 /// Something heard from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +35,20 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// Listens on behalf of everyone in the process.
 #[derive(Debug)]
 pub struct Listener {
-    config: Config,
+    address: Address,
     heard: broadcast::Sender<Heard>,
 }
 
 impl Listener {
-    /// A listener on the database that `config` leads to; nothing is connected yet.
-    pub fn new(mut config: Config) -> Self {
-        config
-            .connect_timeout(Duration::from_secs(10))
-            .keepalives_idle(SILENCE);
+    /// A listener on a database; nothing is connected yet.
+    pub fn new(address: Address) -> Self {
+        let address = address.with(|config| {
+            config
+                .connect_timeout(Duration::from_secs(10))
+                .keepalives_idle(SILENCE);
+        });
         let (heard, _) = broadcast::channel(4096);
-        Self { config, heard }
+        Self { address, heard }
     }
 
     /// Everything heard from now on. Whoever falls behind misses some, and is told.
@@ -74,7 +78,7 @@ impl Listener {
 
     /// Listens until the connection fails; tells whether there was one.
     async fn listen(&self) -> (bool, anyhow::Error) {
-        let (client, mut connection) = match self.config.connect(NoTls).await {
+        let (client, mut connection) = match self.address.connect().await {
             Ok(pair) => pair,
             Err(error) => return (false, error.into()),
         };

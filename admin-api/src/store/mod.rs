@@ -1,13 +1,16 @@
-//! The thin database layer: the pool, statements, the write transaction, migrations, and the private
+//! The thin database layer: addresses, the pool, statements, the write transaction, migrations, and the private
 //! Postgres that runs when no other is named. No rules of any resource.
 
+mod address;
 mod migrate;
 mod pool;
 pub mod private;
 mod row;
 mod statement;
+mod tls;
 mod tx;
 
+pub use address::Address;
 pub use migrate::{MigrateError, migrate, migrate_usage};
 pub use pool::{Db, Pool};
 pub(crate) use row::{FromRow, row};

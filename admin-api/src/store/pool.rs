@@ -1,14 +1,13 @@
 //! Connections.
 
 use std::ops::Deref;
-use std::str::FromStr as _;
 
-use anyhow::Context as _;
 use deadpool_postgres::{
     Client, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Transaction,
 };
-use tokio_postgres::{Config, IsolationLevel, NoTls};
+use tokio_postgres::IsolationLevel;
 
+use super::address::Address;
 use super::tx::Write;
 use crate::app::Clock;
 use crate::http::Actor;
@@ -18,26 +17,23 @@ use crate::publish::MountedSlot;
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: deadpool_postgres::Pool,
-    config: Config,
+    address: Address,
     clock: Clock,
     mounted: MountedSlot,
 }
 
 impl Pool {
-    /// A pool of at most `size` connections to the database that `url` names (a `postgres://` URL or
-    /// libpq's `key=value` form). Nothing is connected yet.
+    /// A pool of at most `size` connections to the database that `url` names ([`Address::read`]). Nothing is
+    /// connected yet.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// When the URL, or a file that it names, cannot be read.
     pub fn new(url: &str, size: usize, clock: Clock) -> anyhow::Result<Self> {
-        let mut config = Config::from_str(url).context("DATABASE_URL cannot be read")?;
-        if config.get_application_name().is_none() {
-            config.application_name("yardarm");
-        }
-        let inner = connections(&config, size)?;
+        let address = Address::read(url)?;
+        let inner = connections(&address, size)?;
         Ok(Self {
             inner,
-            config,
+            address,
             clock,
             mounted: MountedSlot::default(),
         })
@@ -48,7 +44,7 @@ impl Pool {
     /// # Errors
     /// Never in practice: the URL has been read.
     pub(crate) fn aside(&self, size: usize) -> anyhow::Result<Self> {
-        let inner = connections(&self.config, size)?;
+        let inner = connections(&self.address, size)?;
         Ok(Self {
             inner,
             ..self.clone()
@@ -68,9 +64,9 @@ impl Pool {
         })
     }
 
-    /// How to connect besides the pool: for listening.
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
+    /// Where its connections lead.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// What time it is for whatever is written through this pool.
@@ -84,10 +80,10 @@ impl Pool {
     }
 }
 
-fn connections(config: &Config, size: usize) -> anyhow::Result<deadpool_postgres::Pool> {
+fn connections(address: &Address, size: usize) -> anyhow::Result<deadpool_postgres::Pool> {
     let manager = Manager::from_config(
-        config.clone(),
-        NoTls,
+        address.config().clone(),
+        address.tls(),
         ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         },

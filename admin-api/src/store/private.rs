@@ -21,6 +21,9 @@ kill -INT "$server" 2>/dev/null
 wait "$server"
 "#;
 
+/// Where a cluster is found without being told.
+const PORT: u16 = 5432;
+
 /// How careful the cluster is with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -38,6 +41,8 @@ pub struct Private {
     /// Held by the process that runs it.
     _lock: Option<File>,
     socket: PathBuf,
+    /// The socket's name has it at its end.
+    port: u16,
     /// The socket's folder when it is not inside the data directory.
     _elsewhere: Option<Elsewhere>,
 }
@@ -57,6 +62,20 @@ impl Private {
     /// # Errors
     /// When no Postgres is installed, the folder cannot be used, or Postgres does not come up.
     pub async fn start(folder: &Path, durability: Durability) -> anyhow::Result<Self> {
+        Self::start_with(folder, durability, PORT, &[]).await
+    }
+
+    /// The same at another port, with settings (`name=value`) that win over ours: for tests of servers that are
+    /// reached otherwise.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub async fn start_with(
+        folder: &Path,
+        durability: Durability,
+        port: u16,
+        further: &[String],
+    ) -> anyhow::Result<Self> {
         let binaries = find_binaries()?;
         let account = account_for_root()?;
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -71,6 +90,7 @@ impl Private {
                 keeper: None,
                 _lock: None,
                 socket,
+                port,
                 _elsewhere: None,
             };
             private.wait_until_ready(&folder).await?;
@@ -84,11 +104,15 @@ impl Private {
             create(&binaries, account.as_ref(), &data).await?;
         }
         wait_for_predecessor(&data).await?;
-        let keeper = spawn(&binaries, account.as_ref(), &data, &socket, durability)?;
+        let mut settings = settings(&socket, durability);
+        settings.push(format!("port={port}"));
+        settings.extend_from_slice(further);
+        let keeper = spawn(&binaries, account.as_ref(), &data, &settings)?;
         let mut private = Self {
             keeper: Some(keeper),
             _lock: Some(lock),
             socket,
+            port,
             _elsewhere: elsewhere,
         };
         private.wait_until_ready(&folder).await?;
@@ -99,8 +123,9 @@ impl Private {
     /// What `DATABASE_URL` would be for one of the cluster's databases.
     pub fn url(&self, database: &str) -> String {
         format!(
-            "host={} user=yardarm dbname={database}",
-            self.socket.display()
+            "host={} port={} user=yardarm dbname={database}",
+            self.socket.display(),
+            self.port
         )
     }
 
@@ -317,21 +342,7 @@ async fn create(binaries: &Path, account: Option<&Account>, data: &Path) -> anyh
     Ok(())
 }
 
-fn spawn(
-    binaries: &Path,
-    account: Option<&Account>,
-    data: &Path,
-    socket: &Path,
-    durability: Durability,
-) -> anyhow::Result<Child> {
-    let log = data.with_file_name("postgres.log");
-    let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut keeper = command(Path::new("/bin/sh"), account);
-    keeper
-        .args(["-c", KEEPER, "keeper"])
-        .arg(binaries.join("postgres"))
-        .arg("-D")
-        .arg(data);
+fn settings(socket: &Path, durability: Durability) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
         format!("unix_socket_directories={}", socket.display()),
@@ -347,6 +358,23 @@ fn spawn(
             settings.push(setting.to_owned());
         }
     }
+    settings
+}
+
+fn spawn(
+    binaries: &Path,
+    account: Option<&Account>,
+    data: &Path,
+    settings: &[String],
+) -> anyhow::Result<Child> {
+    let log = data.with_file_name("postgres.log");
+    let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut keeper = command(Path::new("/bin/sh"), account);
+    keeper
+        .args(["-c", KEEPER, "keeper"])
+        .arg(binaries.join("postgres"))
+        .arg("-D")
+        .arg(data);
     for setting in settings {
         keeper.arg("-c").arg(setting);
     }

@@ -2,8 +2,9 @@
 //! beside the code that uses them; `build.rs` makes a constant of each (ADR 0004).
 
 use deadpool_postgres::GenericClient;
-use tokio_postgres::Error;
+use futures_util::future::BoxFuture;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
 
 use super::FromRow;
 
@@ -20,7 +21,7 @@ pub(crate) struct Sql<const N: usize> {
 pub(crate) type Param<'a> = &'a (dyn ToSql + Sync);
 
 /// Running statements, on a connection or inside a transaction alike.
-pub(crate) trait Queries: GenericClient {
+pub(crate) trait Queries: GenericClient + Sized {
     /// Every row.
     fn all<T: FromRow, const N: usize>(
         &self,
@@ -28,14 +29,7 @@ pub(crate) trait Queries: GenericClient {
         params: [Param<'_>; N],
     ) -> impl Future<Output = Result<Vec<T>, Error>> + Send {
         async move {
-            let statement = self
-                .prepare_cached(sql.text)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
-            let rows = self
-                .query(&statement, &params)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
+            let rows = attempt(self, sql, params, |db, sql, params| db.query(sql, params)).await?;
             rows.iter().map(T::from_row).collect()
         }
     }
@@ -47,15 +41,10 @@ pub(crate) trait Queries: GenericClient {
         params: [Param<'_>; N],
     ) -> impl Future<Output = Result<Option<T>, Error>> + Send {
         async move {
-            let statement = self
-                .prepare_cached(sql.text)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
-            let row = self
-                .query_opt(&statement, &params)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
-            row.as_ref().map(T::from_row).transpose()
+            let row = attempt(self, sql, params, |db, sql, params| {
+                db.query_opt(sql, params)
+            });
+            row.await?.as_ref().map(T::from_row).transpose()
         }
     }
 
@@ -66,15 +55,10 @@ pub(crate) trait Queries: GenericClient {
         params: [Param<'_>; N],
     ) -> impl Future<Output = Result<T, Error>> + Send {
         async move {
-            let statement = self
-                .prepare_cached(sql.text)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
-            let row = self
-                .query_one(&statement, &params)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
-            T::from_row(&row)
+            let row = attempt(self, sql, params, |db, sql, params| {
+                db.query_one(sql, params)
+            });
+            T::from_row(&row.await?)
         }
     }
 
@@ -84,21 +68,29 @@ pub(crate) trait Queries: GenericClient {
         sql: Sql<N>,
         params: [Param<'_>; N],
     ) -> impl Future<Output = Result<u64, Error>> + Send {
-        async move {
-            let statement = self
-                .prepare_cached(sql.text)
-                .await
-                .inspect_err(|e| log(sql.name, e))?;
-            self.execute(&statement, &params)
-                .await
-                .inspect_err(|e| log(sql.name, e))
-        }
+        attempt(self, sql, params, |db, sql, params| db.execute(sql, params))
     }
 }
 
 impl<C: GenericClient> Queries for C {}
 
-/// Says which statement failed; whether the failure matters is for the caller to say.
-fn log(name: &str, error: &Error) {
-    tracing::debug!(statement = name, %error, "statement failed");
+/// Prepares a statement and runs it as `how` says; tells the log which one failed. Whether that matters is for the
+/// caller to say.
+async fn attempt<C, R, const N: usize>(
+    db: &C,
+    sql: Sql<N>,
+    params: [Param<'_>; N],
+    how: impl for<'a> FnOnce(&'a C, &'a Statement, &'a [Param<'a>]) -> BoxFuture<'a, Result<R, Error>>
+    + Send,
+) -> Result<R, Error>
+where
+    C: GenericClient,
+{
+    let attempted = async {
+        let statement = db.prepare_cached(sql.text).await?;
+        how(db, &statement, &params).await
+    };
+    attempted
+        .await
+        .inspect_err(|error| tracing::debug!(statement = sql.name, %error, "statement failed"))
 }

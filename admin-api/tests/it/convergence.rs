@@ -1,7 +1,6 @@
 //! Whatever happens between them, the edges end up at what the database says: random changes while
 //! publishers die at any point, edges go away and come back emptied, and two publishers work at once.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -40,7 +39,7 @@ impl Mortal {
 
     pub(crate) fn revive(&mut self) {
         let pool = Pool::new(&self.url, 4, Clock::system()).unwrap();
-        let listener = Listener::new(tokio_postgres::Config::from_str(&self.url).unwrap());
+        let listener = Listener::new(pool.address().clone());
         let settings = publish::Settings {
             reconcile_every: Duration::from_secs(1),
             ..publish::Settings::default()

@@ -11,8 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
-use yardarm::store::migrate;
+use yardarm::app::Clock;
+use yardarm::command::OverruleEdges;
 use yardarm::store::private::{Durability, Private};
+use yardarm::store::{Pool, migrate};
 
 use crate::app::{connect, database};
 use crate::convergence::{Mortal, converge, target};
@@ -134,6 +136,8 @@ async fn edges_ahead_of_a_restored_database_keep_serving_until_they_are_told() {
     let edges = [RemoteEdge::start().await];
     target(&world.sql, "edge", &edges[0]).await;
     world.environment("env").await;
+    world.environment("deleted").await;
+    world.delete("deleted").await;
     let feature = world.feature("flag").await;
     world.set("env", feature, true, "old").await;
     let mut publisher = Mortal::new(&url);
@@ -170,12 +174,31 @@ async fn edges_ahead_of_a_restored_database_keep_serving_until_they_are_told() {
     };
     assert_eq!(value(edges[0].flags("env").await), "newest");
 
-    let runbook = include_str!("../../../docs/operating.md");
-    let (_, sql) = runbook.split_once("```sql\n").expect("the runbook's SQL");
-    let (sql, _) = sql.split_once("```").expect("its end");
-    world.sql.batch_execute(sql).await.unwrap();
+    let pool = Pool::new(&url, 1, Clock::system()).unwrap();
+    let asked = OverruleEdges { yes: false }.run(&pool).await.unwrap();
+    assert!(asked.contains("1 environments of 1 projects"), "{asked}");
+    assert!(asked.contains(&edges[0].url()), "{asked}");
+    let version = number(&world, "select max(version) from environment").await;
+    assert_eq!(version, at, "nothing happens without --yes");
+    let tombstone = "select max(version) from environment_tombstone";
+    let (gone, audited) = (number(&world, tombstone).await, audit(&world).await);
+
+    let yes = OverruleEdges { yes: true }.run(&pool).await.unwrap();
+    assert!(yes.starts_with("Overruled 1 environments"), "{yes}");
+    assert!(number(&world, tombstone).await > gone);
+    let entry = "Edges overruled: every environment got a newer version";
+    assert_eq!(
+        audit(&world).await,
+        [audited, vec![entry.to_owned()]].concat()
+    );
     converge(&world, &edges, Duration::from_mins(1), 0).await;
     assert_eq!(value(edges[0].flags("env").await), "old");
+}
+
+async fn audit(world: &World) -> Vec<String> {
+    let query = "select log from audit_log order by id";
+    let rows = world.sql.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 async fn number(world: &World, query: &str) -> i64 {

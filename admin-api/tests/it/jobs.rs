@@ -2,7 +2,6 @@
 //! failed.
 
 use std::collections::HashMap;
-use std::str::FromStr as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -125,7 +124,7 @@ impl Queue {
 
     fn run(&self, settings: Settings) -> (JoinHandle<()>, CancellationToken) {
         let pool = Pool::new(&self.url, 4, Clock::system()).unwrap();
-        let listener = Listener::new(tokio_postgres::Config::from_str(&self.url).unwrap());
+        let listener = Listener::new(pool.address().clone());
         let stop = CancellationToken::new();
         let runner = Runner::new(pool, settings).with::<Probe>(self.record.clone());
         let (heard, stopping) = (listener.subscribe(), stop.clone());

@@ -7,6 +7,7 @@ mod accounts;
 mod app;
 mod beyond_edges;
 mod convergence;
+mod database_tls;
 mod deliveries;
 mod document;
 mod edge;
