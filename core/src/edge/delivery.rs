@@ -114,6 +114,34 @@ impl Delivery {
 }
 
 /// Leaves up to `keep` rows where they are and gives the others.
+impl Delivery {
+    /// The delivery as it is sent: JSON under an id. Where that would be longer than `most` bytes it is several; a single
+    /// row is never cut.
+    ///
+    /// # Errors
+    /// Never in practice: everything in it can be JSON.
+    pub fn into_bodies(
+        self,
+        most: usize,
+        id: &mut dyn FnMut() -> String,
+    ) -> serde_json::Result<Vec<String>> {
+        let mut bodies = Vec::new();
+        let mut rest = vec![self];
+        while let Some(mut delivery) = rest.pop() {
+            delivery.id = id();
+            let body = serde_json::to_string(&delivery)?;
+            if body.len() > most
+                && let Some((first, second)) = delivery.halves()
+            {
+                rest.extend([second, first]);
+            } else {
+                bodies.push(body);
+            }
+        }
+        Ok(bodies)
+    }
+}
+
 fn rest<T>(rows: &mut Vec<T>, keep: &mut usize) -> Vec<T> {
     let kept = rows.len().min(*keep);
     *keep -= kept;
@@ -267,6 +295,39 @@ mod tests {
         assert_eq!((first.identities.len(), second.identities.len()), (1, 1));
         assert_eq!(first.halves(), None);
         assert_eq!(Delivery::default().halves(), None);
+    }
+
+    #[test]
+    fn bodies_are_as_short_as_they_must_be() {
+        let bodies = |most| {
+            let delivery = Delivery {
+                identities: (0..9).map(change).collect(),
+                ..Delivery::default()
+            };
+            let mut number = 0;
+            let mut id = || {
+                number += 1;
+                number.to_string()
+            };
+            let bodies = delivery.into_bodies(most, &mut id).unwrap();
+            assert!(bodies.iter().all(|body| body.len() <= most.max(200)));
+            let read = bodies
+                .iter()
+                .map(|body| serde_json::from_str(body).unwrap());
+            read.collect::<Vec<Delivery>>()
+        };
+        assert_eq!(bodies(10_000).len(), 1);
+        for most in [400, 1] {
+            let some = bodies(most);
+            let rows = some.iter().flat_map(|delivery| &delivery.identities);
+            let names: Vec<_> = rows.map(|row| row.identifier.clone()).collect();
+            assert_eq!(names.concat(), "012345678", "in their order");
+            let mut ids: Vec<_> = some.iter().map(|delivery| &delivery.id).collect();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), some.len());
+        }
+        assert_eq!(bodies(1).len(), 9);
     }
 
     #[test]

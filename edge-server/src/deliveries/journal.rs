@@ -137,10 +137,15 @@ impl Writer {
             file.write_all(lines)?;
             file.sync_data()
         });
-        match written {
-            Ok(()) => self.size += lines.len() as u64,
-            // It may end in half a line; the next one begins elsewhere.
-            Err(_) => self.finish(),
+        if written.is_ok() {
+            self.size += lines.len() as u64;
+        } else {
+            // Whoever wrote these lines is told that they are not there. Should they stay after all, or half of them:
+            // the next ones begin elsewhere.
+            if let Some(file) = &self.file {
+                let _attempt = file.set_len(self.size);
+            }
+            self.finish();
         }
         written
     }

@@ -104,9 +104,16 @@ impl Outbox {
         Ok(())
     }
 
-    /// Reads one as it was stored. One that is damaged is set aside and gone from here.
+    /// Reads one as it was stored. One that is damaged is set aside and gone from here, as is one that somebody deleted.
     pub(super) fn read(&mut self, waiting: &Waiting) -> io::Result<Option<Vec<u8>>> {
-        let content = fs::read(&waiting.path)?;
+        let content = match fs::read(&waiting.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(file = %waiting.path.display(), "somebody deleted a delivery; it is not sent");
+                self.forget(waiting);
+                return Ok(None);
+            }
+            read => read?,
+        };
         if serde_json::from_slice::<Delivery>(&content).is_ok() {
             return Ok(Some(content));
         }
@@ -192,6 +199,9 @@ mod tests {
         fs::write(&stored[1].path, "{").unwrap();
         assert_eq!(outbox.read(&stored[1]).unwrap(), None);
         assert_eq!(outbox.waiting()[0], stored[2]);
+        fs::remove_file(&stored[2].path).unwrap();
+        assert_eq!(outbox.read(&stored[2]).unwrap(), None);
+        assert_eq!(outbox.waiting()[0], stored[3]);
     }
 
     #[test]

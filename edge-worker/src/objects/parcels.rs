@@ -29,6 +29,8 @@ const PARTS: i64 = 500;
 /// Identities, and rows of usage, in one delivery; a value takes 2 MB at most.
 const IDENTITIES: usize = 500;
 const USAGE_ROWS: usize = 2_000;
+/// How long a delivery gets, in bytes: the platform stores no row of more than 2 MB.
+const LONGEST: usize = 1 << 20;
 
 /// The tables.
 pub(super) struct Parcels(SqlStorage);
@@ -98,8 +100,8 @@ impl Parcels {
         let Some((first, second)) = delivery.halves() else {
             return Ok(false);
         };
-        self.put(first, id())?;
-        self.put(second, id())?;
+        self.put(first, &mut id)?;
+        self.put(second, &mut id)?;
         self.remove(parcel)?;
         Ok(true)
     }
@@ -109,13 +111,12 @@ impl Parcels {
         self.first(query, Vec::new())
     }
 
-    fn put(&self, mut delivery: Delivery, id: String) -> worker::Result<()> {
-        delivery.id = id;
-        let body = serde_json::to_string(&delivery)?;
-        self.run(
-            "INSERT INTO deliveries (body) VALUES (?)",
-            vec![body.into()],
-        )
+    fn put(&self, delivery: Delivery, id: &mut dyn FnMut() -> String) -> worker::Result<()> {
+        let insert = "INSERT INTO deliveries (body) VALUES (?)";
+        for body in delivery.into_bodies(LONGEST, id)? {
+            self.run(insert, vec![body.into()])?;
+        }
+        Ok(())
     }
 
     fn pack(&self, mut id: impl FnMut() -> String) -> worker::Result<()> {
@@ -147,13 +148,13 @@ impl Parcels {
             });
         }
         for delivery in Delivery::of_identities(identities, super::outbox::EDGE, IDENTITIES) {
-            self.put(delivery, id())?;
+            self.put(delivery, &mut id)?;
         }
         for delivery in tally
             .take()
             .into_deliveries(super::outbox::EDGE, USAGE_ROWS)
         {
-            self.put(delivery, id())?;
+            self.put(delivery, &mut id)?;
         }
         if let Some(last) = parts.last() {
             let number = SqlStorageValue::try_from_i64(last.number)?;
