@@ -9,14 +9,15 @@ mod config;
 mod host;
 mod identities;
 mod key_value;
+#[expect(dead_code, reason = "what goes out comes next")]
+mod outbound;
 mod snapshots;
 mod stored_json;
+mod wire;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
-use spin_sdk::http::{FullBody, Request};
+use http::{HeaderValue, StatusCode};
+use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use yardarm_core::edge;
 
 use crate::host::SpinHost;
@@ -26,43 +27,42 @@ use crate::host::SpinHost;
 const MAX_BODY: usize = 24 << 20;
 
 // Natively the exported name would not link, and there is no Spin to call it.
-#[cfg_attr(target_family = "wasm", spin_sdk::http_service)]
+#[cfg(target_family = "wasm")]
+mod component {
+    use spin_sdk::wasip3::exports::http::handler::Guest;
+    use spin_sdk::wasip3::http::service::export;
+    use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+
+    struct Component;
+    export!(Component);
+
+    impl Guest for Component {
+        async fn handle(request: Request) -> Result<Response, ErrorCode> {
+            super::answer(request).await
+        }
+    }
+}
+
 #[cfg_attr(
     not(target_family = "wasm"),
     expect(dead_code, reason = "called by Spin")
 )]
-async fn answer(request: Request) -> Response<FullBody<Bytes>> {
-    let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return whole(refusal());
+async fn answer(request: Request) -> Result<Response, ErrorCode> {
+    let Ok(request) = wire::receive(request, MAX_BODY).await? else {
+        return wire::reply(refusal());
     };
-    let request = http::Request::from_parts(head, body.to_bytes());
     let host = SpinHost::serving(&request).await;
     // Evaluations have no store to go to yet: counting them comes with usage reporting.
-    whole(edge::handle(&host, request).await.reply)
+    wire::reply(edge::handle(&host, request).await.reply)
 }
 
 /// A body that was cut off or is too long.
-fn refusal() -> Response<Bytes> {
-    let mut reply = Response::new(Bytes::from_static(
+fn refusal() -> http::Response<Bytes> {
+    let mut reply = http::Response::new(Bytes::from_static(
         b"{\"detail\":\"Request body is too large.\"}",
     ));
     *reply.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
     let json = HeaderValue::from_static("application/json");
     reply.headers_mut().insert(http::header::CONTENT_TYPE, json);
     reply
-}
-
-/// States the length: without it Spin answers in chunks, which waits for the client's delayed
-/// acknowledgement.
-fn whole(mut reply: Response<Bytes>) -> Response<FullBody<Bytes>> {
-    let bodiless = matches!(
-        reply.status(),
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if !bodiless && !reply.headers().contains_key(CONTENT_LENGTH) {
-        let length = HeaderValue::from(reply.body().len());
-        reply.headers_mut().insert(CONTENT_LENGTH, length);
-    }
-    reply.map(FullBody::new)
 }

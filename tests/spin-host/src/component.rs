@@ -18,6 +18,7 @@ use crate::key_value::KeyValueData;
 use crate::key_value::bindings::spin::key_value::key_value as spin_key_value;
 use crate::key_value::bindings::spin::variables::variables as spin_variables;
 use crate::key_value::bindings::wasi::keyvalue as wasi_keyvalue;
+use crate::network::Network;
 use crate::store::Store;
 use crate::variables::Variables;
 
@@ -91,6 +92,7 @@ impl Loaded {
         &self,
         store: Arc<Store>,
         variables: Arc<BTreeMap<String, String>>,
+        network: Network,
     ) -> wasmtime::Result<ProxyHandler<Instances>> {
         let mut linker = Linker::<Data>::new(&self.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -107,6 +109,7 @@ impl Loaded {
             component,
             store,
             variables,
+            network,
         }))
     }
 

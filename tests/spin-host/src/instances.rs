@@ -15,12 +15,10 @@ use wasmtime_wasi_http::handler::{
     HandlerState, Instance, Proxy, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState,
     WorkerStatus,
 };
-use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::{
-    RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::key_value::KeyValue;
+use crate::network::Network;
 use crate::store::Store;
 use crate::variables::Variables;
 
@@ -38,7 +36,7 @@ pub(crate) struct Data {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    network: NoNetwork,
+    network: Network,
     store: Arc<Store>,
     variables: Variables,
 }
@@ -77,34 +75,13 @@ impl WasiHttpView for Data {
     }
 }
 
-/// Refuses every outbound request.
-struct NoNetwork;
-
-type Sent = Result<
-    (
-        http::Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ),
-    wasmtime_wasi_http::Error,
->;
-
-impl WasiHttpHooks for NoNetwork {
-    fn send_request(
-        &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(async { Err(ErrorCode::HttpRequestDenied.into()) })
-    }
-}
-
 /// Makes instances.
 pub(crate) struct Instances {
     pub(crate) engine: Engine,
     pub(crate) component: ProxyPre<Data>,
     pub(crate) store: Arc<Store>,
     pub(crate) variables: Arc<BTreeMap<String, String>>,
+    pub(crate) network: Network,
 }
 
 impl HandlerState for Instances {
@@ -118,7 +95,7 @@ impl HandlerState for Instances {
             // A Spin component's standard streams are Spin's.
             wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
             http: WasiHttpCtx::new(),
-            network: NoNetwork,
+            network: self.network.clone(),
             store: Arc::clone(&self.store),
             variables: Variables(Arc::clone(&self.variables)),
         };

@@ -1,14 +1,15 @@
 //! A small Spin of our own: runs the real component under Spin's rules where no `spin` command can
 //! be had, so that tests drive the very bytes that get deployed.
 //!
-//! It is a test host and not a server: one component, one route, no TLS, no outbound network.
+//! It is a test host and not a server: one component, one route, no TLS.
 //! What it copies from Spin 4.1, because answers depend on it: how long an instance lives
-//! ([`instances`]), what the key-value store promises and refuses ([`store`]), and which variables
-//! exist. What a component imports beyond that links, and traps when called ([`component`]).
+//! ([`instances`]), what the key-value store promises and refuses ([`store`]), which variables
+//! exist, and whom it may call ([`network`]). What a component imports beyond that links, and traps when called ([`component`]).
 
 mod component;
 mod instances;
 mod key_value;
+mod network;
 mod server;
 mod store;
 mod variables;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 
 use clap::Parser;
 use wasmtime::error::Context as _;
+
+use crate::network::{AllowedHost, Network};
 
 /// Runs a Spin component on 127.0.0.1 under Spin's own rules.
 #[derive(Debug, Parser)]
@@ -41,6 +44,10 @@ struct Arguments {
     /// come from the environment: `SPIN_VARIABLE_NAME=value`.
     #[arg(long, value_parser = name_and_value)]
     variable: Vec<(String, String)>,
+    /// Whom the component may call, as `http://host:port`, like an entry of Spin's `allowed_outbound_hosts`; repeat
+    /// for more.
+    #[arg(long)]
+    allow: Vec<AllowedHost>,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -69,6 +76,10 @@ async fn main() -> wasmtime::Result<()> {
     let mut variables = variables_of_environment();
     variables.extend(arguments.variable);
     let component = component::load(&arguments.component, arguments.cache.as_deref())?;
-    let service = component.service(Arc::new(store), Arc::new(variables))?;
+    let service = component.service(
+        Arc::new(store),
+        Arc::new(variables),
+        Network(arguments.allow.into()),
+    )?;
     server::serve(arguments.listen, service).await
 }
