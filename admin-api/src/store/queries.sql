@@ -10,12 +10,13 @@ insert into audit_log (
 );
 
 -- Locked in the order of ids, so that two changes cannot wait for each other; and before the version
--- is taken, so that versions grow in the order of commits.
+-- is taken, so that versions grow in the order of commits. The key may be shared meanwhile: whoever has added
+-- something to the environment holds it, and two that did would wait for each other.
 --! lock_environments (ids)
-select id from environment where id = any(:ids) order by id for update;
+select id from environment where id = any(:ids) order by id for no key update;
 
 --! lock_project_environments (project_id)
-select id from environment where project_id = :project_id order by id for update;
+select id from environment where project_id = :project_id order by id for no key update;
 
 --! lock_organisation_environments (organisation_id)
 select environment.id
@@ -23,7 +24,7 @@ from environment
 join project on project.id = environment.project_id
 where project.organisation_id = :organisation_id
 order by environment.id
-for update of environment;
+for no key update of environment;
 
 --! bump_environments (ids, now)
 update environment

@@ -1,5 +1,6 @@
 //! Overrides for one identity, and what an identity gets of everything.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
@@ -64,6 +65,24 @@ async fn an_override_from_cradle_to_grave() {
         f.ann.delete(&one).await.expect(404),
         json!({"detail": "No FeatureState matches the given query."})
     );
+}
+
+/// Each adds a row below the environment before it takes the environment's next version.
+#[tokio::test]
+async fn what_is_made_at_once_is_all_made() {
+    let f = Fixture::start().await;
+    let feature = f.feature_id("x").await;
+    let mut paths = Vec::new();
+    for number in 0..24 {
+        paths.push(states(f.identity(&format!("identity {number}")).await));
+    }
+    let overrides = paths.iter().map(async |path| {
+        let body = json!({"feature": feature, "enabled": true});
+        f.ann.post(path, body).await.expect(201);
+    });
+    let names: Vec<String> = (0..8).map(|number| format!("feature_{number}")).collect();
+    let features = names.iter().map(|name| f.feature_id(name));
+    tokio::join!(join_all(overrides), join_all(features));
 }
 
 #[tokio::test]
