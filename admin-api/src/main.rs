@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use clap::{Parser, Subcommand};
@@ -90,6 +91,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Opened { pool, private } = arguments.database.open(clock.clone()).await?;
     let outcome = use_database(&arguments, &pool, clock).await;
     if let Some(private) = private {
+        pool.close();
         private.stop().await;
     }
     outcome
@@ -153,7 +155,9 @@ async fn operate(arguments: &Arguments, pool: &Pool, usage: usage::Settings) -> 
 
 /// With the edge's own loop, which does not wait for ever for clients that dawdle.
 async fn serve(server: &Server, router: axum::Router, streams: Streams) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(server.listen).await?;
+    let listener = tokio::net::TcpListener::bind(server.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", server.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let answer = move |peer: SocketAddr, request: http::Request<_>| {
         let mut request = request.map(Body::new);

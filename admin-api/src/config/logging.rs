@@ -1,5 +1,8 @@
 //! What is logged, and how.
 
+use std::io::{IsTerminal as _, stderr};
+
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -35,10 +38,12 @@ impl Logging {
     /// # Errors
     /// When the filter cannot be read.
     pub fn start(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log)?;
+        let filter =
+            EnvFilter::try_new(&self.log).with_context(|| format!("log {:?}", self.log))?;
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr);
+            .with_writer(stderr)
+            .with_ansi(stderr().is_terminal());
         match self.log_format {
             LogFormat::Text => subscriber.init(),
             LogFormat::Json => subscriber.json().flatten_event(true).init(),

@@ -86,7 +86,8 @@ async fn apply(
 ) -> Result<usize, MigrateError> {
     client
         .batch_execute(&format!(
-            "create table if not exists {table} (
+            "set local client_min_messages to warning;
+            create table if not exists {table} (
                 version     integer     primary key,
                 name        text        not null,
                 sha256      bytea       not null,
