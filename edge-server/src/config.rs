@@ -143,13 +143,13 @@ impl Config {
         upstream
     }
 
-    /// Where to serve.
     /// What to serve HTTPS with; nothing to serve HTTP.
     pub(crate) fn tls(&self) -> anyhow::Result<Option<Tls>> {
         let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
         Ok(files.map(|(cert, key)| Tls::open(cert, key)).transpose()?)
     }
 
+    /// Where to serve.
     pub(crate) fn listen<'a>(&'a self, upstream: Option<&'a UpstreamConfig>) -> &'a str {
         let of_edge_proxy = upstream
             .filter(|upstream| upstream.is_edge_proxy)
@@ -230,7 +230,8 @@ impl Log {
                 Level::Error => "error",
                 Level::Warn => "warn",
                 Level::Info => "info",
-                Level::Debug => "debug",
+                // Not the libraries' own: a line for every connection helps nobody who runs this.
+                Level::Debug => "info,yardarm_edge=debug,yardarm_core=debug",
             };
             let has_access_log = edge_proxy.is_some_and(|edge_proxy| edge_proxy.access_log);
             let access_log = if has_access_log {

@@ -79,7 +79,7 @@ pub struct DataDirectory {
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirectoryError {
     /// It cannot be made, read or locked.
-    #[error("data directory {}: {source}", path.display())]
+    #[error("data directory {}", path.display())]
     Io {
         /// Which one.
         path: PathBuf,

@@ -45,6 +45,7 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
             "no publishing secret (YARDARM_PUBLISHING_SECRET): only what is already held is served"
         );
     }
+    let deliveries = config.deliveries(secret.as_deref())?;
     let directory = Arc::new(DataDirectory::open(&config.data_dir)?);
     let in_directory = || format!("data directory {}", config.data_dir.display());
     let snapshots =
@@ -67,7 +68,7 @@ async fn run(config: &Config, upstream: Option<UpstreamConfig>) -> anyhow::Resul
         tls = tls.is_some(),
         "serving",
     );
-    let (usage, deliveries) = match config.deliveries(secret.as_deref())? {
+    let (usage, deliveries) = match deliveries {
         None => (None, None),
         Some(settings) => {
             let usage = config.usage();

@@ -136,12 +136,16 @@ impl<I: Identities> Edge<I> {
         };
         if let Some((method, path, begun)) = log {
             tracing::debug!(
-                request_id = ?id, %method, path, status = reply.status().as_u16(),
-                micros = begun.elapsed().as_micros(), "request",
+                request_id = id.to_str().unwrap_or_default(), %method, path, status = reply.status().as_u16(),
+                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), "request",
             );
         }
         if reply.status().is_server_error() {
-            tracing::warn!(request_id = ?id, status = reply.status().as_u16(), "request failed");
+            tracing::warn!(
+                request_id = id.to_str().unwrap_or_default(),
+                status = reply.status().as_u16(),
+                "request failed"
+            );
         }
         reply.headers_mut().insert(X_REQUEST_ID, id);
         reply

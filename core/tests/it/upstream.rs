@@ -208,6 +208,12 @@ fn failures_are_told_and_make_the_edge_patient() {
             "{wait:?} {seconds}"
         );
     };
+    // Nothing to serve yet.
+    for seconds in [1, 2, 4, 8, 10, 10] {
+        edge.look(Some(&json!([])));
+        around(edge.watch.wait(Duration::from_secs(1), 7), seconds);
+        around(edge.watch.wait(Duration::from_secs(30), 7), 30);
+    }
     edge.look(Some(&document("a", EARLY)));
     for random in [0, 100, u64::MAX] {
         around(edge.watch.wait(ten, random), 10);

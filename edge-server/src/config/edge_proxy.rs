@@ -106,8 +106,9 @@ impl EdgeProxy {
             let value = match name {
                 "api_url" | FREQUENCY | TIMEOUT => Value::String(text),
                 // The text may hold keys; the error tells the place only.
-                _ => serde_json::from_str(&text)
-                    .with_context(|| format!("{} is not JSON", variable.to_ascii_uppercase()))?,
+                _ => serde_json::from_str(&text).with_context(|| {
+                    format!("the variable {} is not JSON", variable.to_ascii_uppercase())
+                })?,
             };
             warn_of_unknown(name, &value, &mut warnings);
             lay_over(&mut settings, name, value);
@@ -140,7 +141,7 @@ impl EdgeProxy {
             Some(host) => text(host).context("server.host")?,
         };
         let port = number(part("server", "port"), 8000).context("server.port")?;
-        let port = u16::try_from(port).context("server.port")?;
+        let port = u16::try_from(port).with_context(|| format!("server.port: {port} is none"))?;
         let grace = match part("health_check", "environment_update_grace_period_seconds") {
             Some(Value::Null) => None,
             given => Some(Duration::from_secs(

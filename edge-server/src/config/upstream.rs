@@ -65,11 +65,18 @@ impl UpstreamFlags {
         let content = file.as_ref().map(|(_, content)| content.as_str());
         let mut edge_proxy =
             EdgeProxy::read(content, variables.into_iter()).with_context(|| match &file {
-                Some((path, _)) => format!("edge-proxy's settings ({})", path.display()),
-                None => "edge-proxy's settings".to_owned(),
+                Some((path, _)) => {
+                    format!("edge-proxy's settings ({} and variables)", path.display())
+                }
+                None => "edge-proxy's settings (variables)".to_owned(),
             })?;
         let mut pairs = std::mem::take(&mut edge_proxy.pairs);
         pairs.extend(self.environments.iter().cloned());
+        if pairs.is_empty()
+            && let Some(missing) = self.missing_file()
+        {
+            bail!("there is no file {}", missing.display());
+        }
         check(&pairs)?;
         let url = self.upstream_url.as_ref().unwrap_or(&edge_proxy.api_url);
         let settings = UpstreamSettings {
@@ -84,6 +91,12 @@ impl UpstreamFlags {
             edge_proxy,
             is_edge_proxy,
         }))
+    }
+
+    /// The file that was named, if it is not there.
+    fn missing_file(&self) -> Option<&Path> {
+        let named = self.edge_proxy_config.as_deref();
+        named.filter(|path| !path.exists())
     }
 
     /// edge-proxy's file and what it says.
@@ -123,7 +136,10 @@ fn check(pairs: &[KeyPair]) -> anyhow::Result<()> {
     for (number, pair) in pairs.iter().enumerate() {
         let mut others = pairs[number + 1..].iter();
         if others.any(|other| other.client() == pair.client()) {
-            bail!("environment {} is there twice", pair.client());
+            bail!(
+                "environment {} is given twice, by edge-proxy's settings or --environment",
+                pair.client()
+            );
         }
     }
     Ok(())

@@ -20,6 +20,8 @@ const FULL_LOOK_SECONDS: i64 = 300;
 const OLDER_SECONDS: i64 = 60;
 /// The longest pause after failures, unless the interval or upstream itself says more.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The same while nothing was ever read, and nothing can be served.
+const LONGEST_PAUSE_AT_FIRST: Duration = Duration::from_secs(10);
 /// The longest pause that upstream may ask for.
 const LONGEST_REST: Duration = Duration::from_mins(5);
 
@@ -150,12 +152,13 @@ impl Watch {
         self.confirmed_at.map(Timestamp)
     }
 
-    /// How long to wait before the next look: the interval, or after failures up to a minute more and
-    /// more of them; a tenth more or less, by `random`, so that edges do not ask in step.
+    /// How long to wait before the next look: the interval, or after failures more and more, up to a minute (ten
+    /// seconds while nothing was ever read); a tenth more or less, by `random`, so that edges do not ask in step.
     pub fn wait(&self, interval: Duration, random: u64) -> Duration {
         let doubled = interval.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
         let pause = match self.failures {
             0 => interval,
+            _ if self.confirmed_at.is_none() => doubled.min(LONGEST_PAUSE_AT_FIRST.max(interval)),
             _ => doubled.min(LONGEST_PAUSE.max(interval)),
         };
         let rest = self.retry_after.map_or(Duration::ZERO, |seconds| {

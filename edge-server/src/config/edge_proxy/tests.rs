@@ -109,7 +109,11 @@ fn what_cannot_be_meant_is_refused_without_telling_keys() {
         ("[]", &[][..], "not a JSON object"),
         ("{", &[], "not JSON"),
         (r#"{"server": {"host": "localhost"}}"#, &[], "server.host"),
-        (r#"{"server": {"port": 70000}}"#, &[], "server.port"),
+        (
+            r#"{"server": {"port": 70000}}"#,
+            &[],
+            "server.port: 70000 is none",
+        ),
         (
             r#"{"api_poll_frequency": "often"}"#,
             &[],
