@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+mod settings;
 mod tidy;
 
 fn main() -> ExitCode {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use crate::settings;
+
 /// Longest Rust or script file, in lines, tests included.
 const MAX_LINES: usize = 500;
 
@@ -19,6 +21,7 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     let listing = String::from_utf8_lossy(&listing);
+    let page = std::fs::read_to_string(settings::PAGE).unwrap_or_default();
     let mut files = 0_usize;
     let mut breaches = 0_usize;
     for path in listing.split('\0').filter(|path| !path.is_empty()) {
@@ -27,7 +30,8 @@ pub(crate) fn run() -> ExitCode {
             continue;
         };
         files += 1;
-        for (line, what) in check(path, &text) {
+        let undocumented = settings::missing(path, &text, &page);
+        for (line, what) in check(path, &text).into_iter().chain(undocumented) {
             eprintln!("{path}:{line}: {what}");
             breaches += 1;
         }
