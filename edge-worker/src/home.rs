@@ -30,11 +30,9 @@ pub(crate) async fn send(config: &Config, body: &[u8]) -> (Verdict, String) {
         Ok(told) => told.unchecked_into::<JsString>().into(),
         Err(error) => format!("0 {}", text(&error)),
     };
-    let status = told
-        .split(' ')
-        .next()
-        .and_then(|status| status.parse().ok());
-    (Verdict::of(status.unwrap_or(0)), told)
+    let (status, said) = told.split_once(' ').unwrap_or((&told, ""));
+    let verdict = Verdict::of_answer(status.parse().unwrap_or(0), said);
+    (verdict, told)
 }
 
 /// The path of an absolute URL without a query.

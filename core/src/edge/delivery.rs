@@ -2,7 +2,7 @@
 //!
 //! `POST /api/v1/edge/deliveries/`, signed like a publication ([`super::signature`]) with the secret of the
 //! edge's target. An edge repeats a batch, under the same id and unchanged, until it is confirmed; the control plane
-//! takes an id once. 2xx confirms. 400 and 413 say that this batch will never be taken: the edge logs and drops it.
+//! takes an id once. 2xx confirms. 400, with a JSON object, and 413 say that this batch will never be taken: the edge logs and drops it.
 //! Anything else, and no answer, means: again, later.
 //!
 //! Identities travel as versions of single traits, each with the time of its change at the edge that made
@@ -40,6 +40,15 @@ impl Verdict {
             400 => Self::Refused,
             413 => Self::TooLarge,
             _ => Self::Later,
+        }
+    }
+
+    /// The same of a whole answer. What the control plane refuses it refuses with a JSON object; a 400 in other words is
+    /// that of a proxy, or of a server that expected TLS, and says nothing about the batch.
+    pub fn of_answer(status: u16, said: &str) -> Self {
+        match Self::of(status) {
+            Self::Refused if !said.trim_start().starts_with('{') => Self::Later,
+            verdict => verdict,
         }
     }
 }
@@ -343,5 +352,19 @@ mod tests {
         for status in [0, 301, 401, 403, 404, 409, 429, 500, 503] {
             assert_eq!(Verdict::of(status), Verdict::Later, "{status}");
         }
+        for (said, verdict) in [
+            (
+                r#"{"id": ["Enter 32 lower-case hex digits."]}"#,
+                Verdict::Refused,
+            ),
+            (
+                "<html>400 The plain HTTP request was sent to HTTPS port",
+                Verdict::Later,
+            ),
+            ("", Verdict::Later),
+        ] {
+            assert_eq!(Verdict::of_answer(400, said), verdict, "{said}");
+        }
+        assert_eq!(Verdict::of_answer(200, ""), Verdict::Confirmed);
     }
 }

@@ -93,7 +93,7 @@ fn judge(status: StatusCode, said: &str) -> Sent {
             .trim_end()
             .to_owned()
     };
-    match Verdict::of(status.as_u16()) {
+    match Verdict::of_answer(status.as_u16(), &said) {
         Verdict::Confirmed => return Sent::Confirmed,
         Verdict::Refused => return Sent::Refused(told("")),
         Verdict::TooLarge => return Sent::TooLarge,
@@ -117,13 +117,18 @@ mod tests {
 
     #[test]
     fn answers_mean_what_the_protocol_says() {
-        let of = |status: u16| judge(StatusCode::from_u16(status).unwrap(), "why\n");
+        let of = |status: u16| judge(StatusCode::from_u16(status).unwrap(), "{why}\n");
         for status in [200, 202, 204] {
             assert_eq!(of(status), Sent::Confirmed);
         }
         assert_eq!(
             of(400),
-            Sent::Refused("answered 400 Bad Request why".to_owned())
+            Sent::Refused("answered 400 Bad Request {why}".to_owned())
+        );
+        let proxy = judge(StatusCode::BAD_REQUEST, "<html>");
+        assert_eq!(
+            proxy,
+            Sent::Troubled("answered 400 Bad Request <html>".to_owned())
         );
         assert_eq!(of(413), Sent::TooLarge);
         for status in [401, 403, 404, 301] {

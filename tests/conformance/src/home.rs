@@ -198,7 +198,8 @@ impl Home {
                 }
             }
         };
-        let mut answer = Response::new(Full::default());
+        // As the control plane does; an edge believes no 400 without it.
+        let mut answer = Response::new(Full::from("{}"));
         *answer.status_mut() = status;
         Ok(answer)
     }
