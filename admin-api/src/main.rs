@@ -104,7 +104,8 @@ async fn use_database(arguments: &Arguments, pool: &Pool, clock: Clock) -> anyho
         Some(Command::Migrate) => Ok(()),
         Some(Command::CreateAdmin(admin)) => {
             let app = App::new(pool.clone(), clock, Random::system());
-            admin.clone().run(&app).await
+            print!("{}", admin.clone().run(&app).await?);
+            Ok(())
         }
         Some(Command::OverruleEdges(overrule)) => {
             print!("{}", overrule.run(pool).await?);

@@ -29,11 +29,11 @@ pub struct CreateAdmin {
 }
 
 impl CreateAdmin {
-    /// Makes the superuser.
+    /// Makes the superuser, and tells so.
     ///
     /// # Errors
     /// When the address is none, the password is too weak, or the database cannot be reached.
-    pub async fn run(self, app: &App) -> anyhow::Result<()> {
+    pub async fn run(self, app: &App) -> anyhow::Result<String> {
         let email = self.email.trim().to_lowercase();
         if !is_email(&email) {
             bail!("{email:?} is not an e-mail address");
@@ -58,8 +58,7 @@ impl CreateAdmin {
         let done = save(app, new)
             .await
             .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-        tracing::info!(email = done.email, id = done.id, "superuser ready");
-        Ok(())
+        Ok(format!("{} is superuser (user {})\n", done.email, done.id))
     }
 }
 
