@@ -115,7 +115,9 @@ impl Pulls<'_> {
         }
         match GATE.with_borrow_mut(|gate| gate.leave(&key, self.now)) {
             Leave::Unknown => return Ok(None),
-            Leave::Later => return Err(Unavailable("too many unknown keys".to_owned())),
+            Leave::Later | Leave::Wait => {
+                return Err(Unavailable("too many unknown keys".to_owned()));
+            }
             Leave::Ask => {}
         }
         let pulled = self.pull(&key).await;

@@ -9,10 +9,12 @@ mod config;
 mod host;
 mod identities;
 mod key_value;
-#[expect(dead_code, reason = "what goes out comes next")]
 mod outbound;
+mod pull_through;
 mod snapshots;
 mod stored_json;
+#[cfg(feature = "upstream")]
+mod upstream;
 mod wire;
 
 use bytes::Bytes;

@@ -30,6 +30,8 @@ const EACH: i64 = 100_000;
 const SAVED: i64 = 100;
 /// How many misses are remembered.
 const MISSES: usize = 10_000;
+/// For how long a claimed question is somebody's: longer than any exchange may take.
+const CLAIM: i64 = 8_000_000;
 
 /// What became of a question.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub enum Leave {
     Unknown,
     /// Not now: answer 503.
     Later,
+    /// Somebody else is asking, and what there is will be held in a moment. Only [`Gate::claim`] says so.
+    Wait,
 }
 
 /// What an edge remembers of questions: misses, each in the one place its key has, and how often it may ask.
@@ -61,6 +65,8 @@ pub struct Gate {
     /// When the questions asked so far are paid for (GCRA), microseconds since the epoch.
     paid_at: i64,
     troubled_until: i64,
+    /// Claimed questions: the key's hash, and until when it is claimed.
+    claims: Vec<(u64, i64)>,
 }
 
 impl Default for Gate {
@@ -76,17 +82,67 @@ impl Gate {
             misses: vec![(0, 0); misses.max(1)],
             paid_at: 0,
             troubled_until: 0,
+            claims: Vec::new(),
         }
+    }
+
+    /// What [`Gate::to_bytes`] gave, with room for so many misses; an empty gate of anything else.
+    pub fn from_bytes(bytes: &[u8], misses: usize) -> Self {
+        let mut gate = Self::with_room(misses);
+        let mut words = bytes
+            .chunks_exact(8)
+            .filter_map(|word| Some(i64::from_le_bytes(word.try_into().ok()?)));
+        let (paid_at, troubled_until) = (words.next(), words.next());
+        gate.paid_at = paid_at.unwrap_or(0);
+        gate.troubled_until = troubled_until.unwrap_or(0);
+        while let (Some(hash), Some(until)) = (words.next(), words.next()) {
+            let hash = hash.cast_unsigned();
+            if until < 0 {
+                gate.claims.push((hash, -until));
+            } else {
+                let place = gate.place(hash);
+                gate.misses[place] = (hash, until);
+            }
+        }
+        gate
+    }
+
+    /// For a store that several hosts share, without what is over.
+    pub fn to_bytes(&self, now: Timestamp) -> Vec<u8> {
+        let lasts = |(_, until): &&(u64, i64)| *until > now.micros();
+        let misses = self.misses.iter().filter(lasts).copied();
+        // A claim is told by its sign.
+        let claims = self.claims.iter().filter(lasts);
+        let claims = claims.map(|(hash, until)| (*hash, -until));
+        let pairs = misses.chain(claims);
+        let head = [self.paid_at, self.troubled_until];
+        let words = pairs.flat_map(|(hash, until)| [hash.cast_signed(), until]);
+        head.into_iter()
+            .chain(words)
+            .flat_map(i64::to_le_bytes)
+            .collect()
+    }
+
+    /// Like [`Gate::leave`] for a gate that several hosts share: one of them asks of a key at a time.
+    pub fn claim(&mut self, key: &KeyRef<'_>, now: Timestamp) -> Leave {
+        if self.is_claimed(key, now) {
+            return Leave::Wait;
+        }
+        let leave = self.leave(key, now);
+        if leave == Leave::Ask {
+            let hash = hash(key);
+            self.claims.retain(|(of, _)| *of != hash);
+            self.claims.push((hash, now.micros() + CLAIM));
+        }
+        leave
     }
 
     /// Whether to ask of a key now; [`Leave::Ask`] counts as a question.
     pub fn leave(&mut self, key: &KeyRef<'_>, now: Timestamp) -> Leave {
-        let (now, hash) = (now.micros(), hash(key));
-        let (of, until) = self.misses[self.place(hash)];
-        // A clock that was set back must not make a miss last.
-        if of == hash && (until - MISS..until).contains(&now) {
+        if self.misses(key, now) {
             return Leave::Unknown;
         }
+        let now = now.micros();
         if (self.troubled_until - TROUBLE..self.troubled_until).contains(&now) {
             return Leave::Later;
         }
@@ -102,12 +158,29 @@ impl Gate {
         Leave::Ask
     }
 
+    /// Whether it was asked a moment ago: there is no such key.
+    pub fn misses(&self, key: &KeyRef<'_>, now: Timestamp) -> bool {
+        let hash = hash(key);
+        let (of, until) = self.misses[self.place(hash)];
+        // A clock that was set back must not make a miss last.
+        of == hash && (until - MISS..until).contains(&now.micros())
+    }
+
+    /// Whether somebody who claimed it is asking.
+    pub fn is_claimed(&self, key: &KeyRef<'_>, now: Timestamp) -> bool {
+        let hash = hash(key);
+        let lasts = |until: i64| (until - CLAIM..until).contains(&now.micros());
+        let mut claims = self.claims.iter();
+        claims.any(|(of, until)| *of == hash && lasts(*until))
+    }
+
     /// Takes in what became of a question.
     pub fn learn(&mut self, key: &KeyRef<'_>, pulled: &Pulled, now: Timestamp) {
+        let hash = hash(key);
+        self.claims.retain(|(of, _)| *of != hash);
         match pulled {
             Pulled::Package(_) => {}
             Pulled::Unknown => {
-                let hash = hash(key);
                 let place = self.place(hash);
                 self.misses[place] = (hash, now.micros() + MISS);
             }
@@ -274,6 +347,49 @@ mod tests {
         assert_eq!(gate.leave(&key, after(MISS)), Leave::Ask);
         // A clock that was set back an hour.
         assert_eq!(gate.leave(&key, after(-3_600_000_000)), Leave::Ask);
+    }
+
+    #[test]
+    fn a_shared_gate_lets_one_ask_of_a_key_at_a_time() {
+        let other = KeyRef::Client("other");
+        let again = |gate: &Gate, now| Gate::from_bytes(&gate.to_bytes(now), 4);
+        let mut gate = Gate::with_room(4);
+        assert_eq!(gate.claim(&KEY, NOW), Leave::Ask);
+        let mut gate = again(&gate, NOW);
+        assert_eq!(gate.claim(&KEY, NOW), Leave::Wait);
+        assert_eq!(gate.claim(&other, NOW), Leave::Ask);
+        gate.learn(&other, &Pulled::Unknown, NOW);
+        let mut gate = again(&gate, NOW);
+        assert_eq!(gate.claim(&other, NOW), Leave::Unknown);
+        assert_eq!(gate.claim(&KEY, NOW), Leave::Wait);
+        // Who claimed it has died.
+        assert_eq!(gate.claim(&KEY, after(CLAIM)), Leave::Ask);
+        gate.learn(&KEY, &Pulled::Trouble(String::new()), after(CLAIM));
+        let mut gate = again(&gate, after(CLAIM));
+        assert_eq!(gate.claim(&KEY, after(CLAIM)), Leave::Later);
+        // A clock that was set back does not keep a claim.
+        let mut gate = Gate::with_room(1);
+        assert_eq!(gate.claim(&KEY, NOW), Leave::Ask);
+        assert_eq!(gate.claim(&KEY, after(-3_600_000_000)), Leave::Ask);
+    }
+
+    #[test]
+    fn a_shared_gate_is_small_and_keeps_its_rations() {
+        let mut gate = Gate::with_room(64);
+        let mut asked = 0;
+        for number in 0..1_000 {
+            let key = number.to_string();
+            let mut next = Gate::from_bytes(&gate.to_bytes(NOW), 64);
+            if next.claim(&KeyRef::Client(&key), NOW) == Leave::Ask {
+                asked += 1;
+                next.learn(&KeyRef::Client(&key), &Pulled::Unknown, NOW);
+            }
+            gate = next;
+        }
+        assert_eq!(asked, 100);
+        assert!(gate.to_bytes(NOW).len() <= 16 + 64 * 16);
+        assert_eq!(gate.to_bytes(after(MISS)).len(), 16);
+        assert_eq!(Gate::from_bytes(b"damaged", 1).to_bytes(NOW).len(), 16);
     }
 
     #[test]

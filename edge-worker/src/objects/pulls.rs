@@ -154,7 +154,7 @@ impl Pulls {
         match leave {
             Leave::Ask => {}
             Leave::Unknown => return Ok(Told::Unknown),
-            Leave::Later => return Ok(Told::Later),
+            Leave::Later | Leave::Wait => return Ok(Told::Later),
         }
         let pulled = self.question(&home.url, secret, &by_ref).await;
         self.gate.borrow_mut().learn(&by_ref, &pulled, now());

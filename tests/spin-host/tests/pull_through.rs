@@ -1,0 +1,275 @@
+//! The real component asks its control plane of keys that it does not hold: once for all who wait, signed both ways,
+//! for no longer than a request may wait, and not again of what it was told.
+//!
+//! Skipped, with a word, until `scripts/build-spin` has built the component.
+
+#![expect(clippy::unwrap_used, reason = "a test's own steps must not fail")]
+
+use std::convert::Infallible;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use yardarm_conformance::environment::Environment;
+use yardarm_conformance::{Target, sha256_hex, unix_seconds};
+use yardarm_core::edge::signature;
+use yardarm_core::snapshot::{Package, Publication, compile};
+use yardarm_core::time::Timestamp;
+
+const SECRET: &str = "pulls";
+
+/// A control plane that has one package.
+struct ControlPlane {
+    package: Package,
+    secret: &'static str,
+    /// How long an answer takes.
+    takes: Duration,
+    asked: AtomicUsize,
+}
+
+impl ControlPlane {
+    fn new(package: Package, takes: Duration) -> Self {
+        Self {
+            package,
+            secret: SECRET,
+            takes,
+            asked: AtomicUsize::new(0),
+        }
+    }
+
+    async fn serve(self) -> (String, Arc<Self>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let this = Arc::new(self);
+        let control_plane = Arc::clone(&this);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let this = Arc::clone(&control_plane);
+                tokio::spawn(async move {
+                    let answer = service_fn(|request| {
+                        let this = Arc::clone(&this);
+                        async move { Ok::<_, Infallible>(this.answer(request).await) }
+                    });
+                    let connection = http1::Builder::new();
+                    // A component that has gone away is no news.
+                    drop(
+                        connection
+                            .serve_connection(TokioIo::new(stream), answer)
+                            .await,
+                    );
+                });
+            }
+        });
+        (url, this)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let header = |name| request.headers().get(name).unwrap().to_str().unwrap();
+        let path = request.uri().path();
+        let (timestamp, by) = (
+            header(signature::TIMESTAMP_HEADER),
+            header(signature::SIGNATURE_HEADER),
+        );
+        let now = Timestamp::from_secs(unix_seconds());
+        signature::verify(
+            SECRET.as_bytes(),
+            "GET",
+            path,
+            Some(timestamp),
+            Some(by),
+            b"",
+            now,
+        )
+        .unwrap();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.takes).await;
+        let meta = self.package.meta();
+        let named =
+            path == format!(
+                "/api/v1/edge/environments/{}/package/",
+                meta.environment_key
+            ) || meta.server_keys.iter().any(|hash| {
+                path == format!("/api/v1/edge/environments/by-server-key/{hash}/package/")
+            });
+        if !named {
+            let mut unknown = Response::new(Full::default());
+            *unknown.status_mut() = StatusCode::NOT_FOUND;
+            return unknown;
+        }
+        let (body, now) = (self.package.bytes(), unix_seconds());
+        let signed = signature::sign(self.secret.as_bytes(), "GET", path, now, &body);
+        Response::builder()
+            .header(signature::TIMESTAMP_HEADER, now)
+            .header(signature::SIGNATURE_HEADER, signed)
+            .body(Full::new(body))
+            .unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// The same environment with a server-side key.
+fn with_server_key(environment: &Environment, key: &str) -> Package {
+    let page = environment.package(1).document_page(0).unwrap();
+    let document: Value = serde_json::from_slice(&page).unwrap();
+    let publication: Publication = serde_json::from_value(json!({
+        "version": 1,
+        "updated_at_micros": 1_767_225_600_000_000_i64,
+        "server_keys": [{ "sha256": sha256_hex(key), "active": true }],
+        "document": document,
+    }))
+    .unwrap();
+    compile(&publication).0
+}
+
+/// The host with the component.
+struct Running {
+    process: Child,
+    target: Target,
+}
+
+impl Running {
+    /// `None`, with a word, where there is no component.
+    fn start(control_plane: &str, allowed: &str) -> Option<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let component = root.join("build/spin/yardarm.wasm");
+        if !component.exists() {
+            eprintln!("skipped: no build/spin/yardarm.wasm (scripts/build-spin makes it)");
+            return None;
+        }
+        let mut process = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"))
+            .args(["--listen", "127.0.0.1:0", "--allow", allowed, "--component"])
+            .arg(component)
+            .args(["--variable", &format!("publishing_secret={SECRET}")])
+            .args(["--variable", &format!("control_plane_url={control_plane}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line.trim().rsplit(' ').next().unwrap();
+        let target = Target::new(url, SECRET).unwrap();
+        Some(Self { process, target })
+    }
+
+    async fn flags(&self, key: &str) -> StatusCode {
+        let request = Request::get("/api/v1/flags/").header("x-environment-key", key);
+        let request = request.body(Bytes::new()).unwrap();
+        self.target.send(request).await.unwrap().status()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+#[tokio::test]
+async fn a_stampede_on_a_cold_edge_is_one_question() {
+    let environment = Environment::fresh("stampede");
+    let control_plane = ControlPlane::new(environment.package(3), Duration::from_millis(200));
+    let (url, control_plane) = control_plane.serve().await;
+    let Some(running) = Running::start(&url, &url) else {
+        return;
+    };
+    // More than one instance answers at once.
+    let asking = (0..50).map(|_| running.flags(&environment.key));
+    let statuses = futures_util::future::join_all(asking).await;
+    assert!(
+        statuses.iter().all(|status| *status == StatusCode::OK),
+        "{statuses:?}"
+    );
+    assert_eq!(control_plane.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_asked_once_and_a_server_side_key_leads_there_too() {
+    let environment = Environment::fresh("unknown");
+    let package = with_server_key(&environment, "ser.pulled");
+    let control_plane = ControlPlane::new(package, Duration::ZERO);
+    let (url, control_plane) = control_plane.serve().await;
+    let Some(running) = Running::start(&url, &url) else {
+        return;
+    };
+    let asking = (0..20).map(|_| running.flags("nobody's"));
+    for status in futures_util::future::join_all(asking).await {
+        assert_eq!(status, StatusCode::FORBIDDEN);
+    }
+    // Another instance, as this one is dropped after a second.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(running.flags("nobody's").await, StatusCode::FORBIDDEN);
+    assert_eq!(control_plane.asked(), 1);
+    assert_eq!(running.flags("ser.pulled").await, StatusCode::OK);
+    assert_eq!(running.flags(&environment.key).await, StatusCode::OK);
+    assert_eq!(control_plane.asked(), 2);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_slow_control_plane_and_its_answer_is_there_for_the_next() {
+    let environment = Environment::fresh("slow");
+    let control_plane = ControlPlane::new(environment.package(1), Duration::from_millis(2_500));
+    let (url, control_plane) = control_plane.serve().await;
+    let Some(running) = Running::start(&url, &url) else {
+        return;
+    };
+    let began = Instant::now();
+    let asking = (0..5).map(|_| running.flags(&environment.key));
+    for status in futures_util::future::join_all(asking).await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(began.elapsed() < Duration::from_millis(2_400));
+    let until = began + Duration::from_secs(30);
+    while running.flags(&environment.key).await != StatusCode::OK {
+        assert!(Instant::now() < until);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(control_plane.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_no_refusal() {
+    let environment = Environment::fresh("trouble");
+    let mut liar = ControlPlane::new(environment.package(1), Duration::ZERO);
+    liar.secret = "another";
+    let (liar, _) = liar.serve().await;
+    let honest = ControlPlane::new(environment.package(1), Duration::ZERO);
+    let (honest, not_asked) = honest.serve().await;
+    // One that signs with another secret, one that may not be called, and one that is not there.
+    for (url, allowed) in [
+        (liar.as_str(), liar.as_str()),
+        (&honest, "http://127.0.0.1:9"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+    ] {
+        let Some(running) = Running::start(url, allowed) else {
+            return;
+        };
+        assert_eq!(
+            running.flags(&environment.key).await,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{url}"
+        );
+        let package = environment.package(2);
+        running.target.publish(&package).await.unwrap();
+        assert_eq!(running.flags(&environment.key).await, StatusCode::OK);
+    }
+    assert_eq!(not_asked.asked(), 0);
+}
