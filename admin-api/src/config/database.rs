@@ -57,10 +57,7 @@ impl Database {
             (private.url("yardarm"), Some(private))
         };
         let pool = Pool::new(&url, self.database_pool, clock).context("DATABASE_URL")?;
-        let mut db = pool
-            .get()
-            .await
-            .with_context(|| format!("cannot connect to Postgres at {}", pool.address()))?;
+        let mut db = pool.first().await?;
         let client: &mut tokio_postgres::Client = db.raw();
         migrate(client).await?;
         drop(db);

@@ -133,12 +133,7 @@ impl Usage {
             None => main.clone(),
             Some(url) => Pool::new(url, CONNECTIONS, clock).context("ANALYTICS_DATABASE_URL")?,
         };
-        let mut db = pool.get().await.with_context(|| {
-            format!(
-                "cannot connect to the database of usage at {}",
-                pool.address()
-            )
-        })?;
+        let mut db = pool.first().await.context("the database of usage")?;
         migrate_usage(db.raw()).await?;
         drop(db);
         Ok(pool)

@@ -1,7 +1,6 @@
 //! Where a database is, as `DATABASE_URL` says it, and how its connections are secured. `tokio_postgres` reads most of it;
 //! what it does not know, which are the words about certificates, is taken out and read here.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr as _;
 
@@ -104,11 +103,17 @@ impl Address {
 /// What an operator would look at when it cannot be reached: hosts and how TLS is spoken; no secrets.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
-            Host::Tcp(name) => name.into(),
-            Host::Unix(path) => path.to_string_lossy(),
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate();
+        let hosts = hosts.map(|(number, host)| match host {
+            Host::Tcp(name) => {
+                // One port is that of all hosts.
+                let port = ports.get(number).or(ports.first()).unwrap_or(&5432);
+                format!("{name}:{port}")
+            }
+            Host::Unix(path) => path.display().to_string(),
         });
-        f.write_str(&hosts.collect::<Vec<Cow<'_, str>>>().join(", "))?;
+        f.write_str(&hosts.collect::<Vec<_>>().join(", "))?;
         match &self.told {
             Some(told) => write!(f, " ({told})"),
             None => Ok(()),
@@ -315,7 +320,7 @@ mod tests {
             address.config.get_hosts(),
             [Host::Tcp("127.0.0.1".to_owned())]
         );
-        assert_eq!(address.to_string(), "127.0.0.1 (sslmode=require)");
+        assert_eq!(address.to_string(), "127.0.0.1:5432 (sslmode=require)");
     }
 
     #[test]
@@ -347,6 +352,18 @@ mod tests {
         ] {
             let error = format!("{:#}", read(url).unwrap_err());
             assert!(error.contains(told), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_operator_sees_where_it_leads() {
+        for (url, told) in [
+            ("postgres://h:6432/d", "h:6432 (sslmode=prefer)"),
+            ("postgres://h,i:1/d?sslmode=disable", "h:5432, i:1"),
+            ("host=h,i port=7 sslmode=disable", "h:7, i:7"),
+            ("host=/run/postgresql", "/run/postgresql"),
+        ] {
+            assert_eq!(read(url).unwrap().to_string(), told);
         }
     }
 

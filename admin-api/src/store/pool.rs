@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use anyhow::Context as _;
 use deadpool_postgres::{
     Client, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Transaction,
 };
@@ -67,6 +68,19 @@ impl Pool {
     /// Ends the connections that nobody uses: before the database is stopped, so that none is seen to break.
     pub fn close(&self) {
         self.inner.close();
+    }
+
+    /// The first connection of a program that starts.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; says where the database was looked for.
+    pub async fn first(&self) -> anyhow::Result<Db> {
+        let told = |error| match error {
+            PoolError::Backend(error) => anyhow::Error::from(error),
+            other => other.into(),
+        };
+        let first = self.get().await.map_err(told);
+        first.with_context(|| format!("cannot connect to Postgres at {}", self.address))
     }
 
     /// Where its connections lead.

@@ -104,9 +104,9 @@ impl Cluster {
 }
 
 async fn speaks_tls(url: &str) -> Result<bool, String> {
-    let pool = Pool::new(url, 1, Clock::system()).map_err(|error| format!("{error:#}"))?;
-    let told = |error| format!("{:#}", anyhow::Error::from(error));
-    let db = pool.get().await.map_err(told)?;
+    let told = |error: anyhow::Error| format!("{error:#}");
+    let pool = Pool::new(url, 1, Clock::system()).map_err(told)?;
+    let db = pool.first().await.map_err(told)?;
     let asked = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     let row = db.query_one(asked, &[]).await.unwrap();
     Ok(row.get(0))
@@ -216,6 +216,9 @@ async fn as_secure_as_the_address_says() {
             _ => panic!("{host} {words}: {found:?}"),
         }
     }
+    let refused = cluster.ask("127.0.0.1", "yardarm", "sslmode=disable").await;
+    let address = format!("cannot connect to Postgres at 127.0.0.1:{}: ", cluster.port);
+    assert!(refused.unwrap_err().starts_with(&address));
     // Postgres speaks no TLS on its socket, whatever is asked for.
     let socket = format!("{} sslmode=require", cluster.private.url("yardarm"));
     assert_eq!(speaks_tls(&socket).await, Ok(false));
