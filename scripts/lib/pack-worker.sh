@@ -7,7 +7,12 @@ pack_worker() {
   local compiled=$1 shim=$2 out=$3 tools=target/tools/worker staging
   local wasm_opt=${WASM_OPT_BIN:-$tools/node_modules/.bin/wasm-opt}
   local esbuild=${ESBUILD_BIN:-$tools/node_modules/.bin/esbuild}
+  local made_of
+  made_of=$(cat "$compiled" "$shim" "$tools/yardarm-worker-bindgen" "$tools/installed-lock.json" scripts/lib/pack-worker.sh | sha256sum)
+  made_of+=" $wasm_opt $esbuild ${WASM_OPT_LEVEL:-} ${KEEP_NAMES:-}"
+  if [ -f "$out/index.js" ] && [ -f "$out/index_bg.wasm" ] && [ "$(cat "$out/made-of" 2>/dev/null)" = "$made_of" ]; then return; fi
   mkdir -p "$out"
+  rm -f "$out/made-of"
   staging=$(mktemp -d target/pack-worker.XXXXXX)
   "$tools/yardarm-worker-bindgen" "$compiled" "$staging"
   "$wasm_opt" "${WASM_OPT_LEVEL:--O3}" "$staging/index_bg.wasm" -o "$staging/optimised.wasm" ${KEEP_NAMES:+--debuginfo} \
@@ -21,4 +26,5 @@ pack_worker() {
   sed 's/import source /import /' "$staging/bundle.js" >"$out/index.js"
   mv "$staging/optimised.wasm" "$out/index_bg.wasm"
   rm -rf "$staging"
+  printf '%s\n' "$made_of" >"$out/made-of"
 }
