@@ -1,8 +1,10 @@
 // Makes the demo project through the public admin API, once, and prints how to use it.
 //   node seed.mjs STATE_FILE ADMIN_URL "name=url"...
-// The publishing secret is read from YARDARM_SECRET.
+// The publishing secret is read from YARDARM_SECRET. With YARDARM_EDGE_BIN it also tells how to start an edge for an
+// existing Flagsmith.
 
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { client, until } from './api.mjs';
 
 const [stateFile, admin, ...edgeArguments] = process.argv.slice(2);
@@ -118,20 +120,44 @@ for (const { name, url } of state.edges) {
   }
 }
 
+const project = await api.get(`/api/v1/projects/${state.project}/`);
+const { environment_key: key, server_key: serverKey } = state;
+const near = edges[0]?.url ?? admin;
+const header = `-H 'X-Environment-Key: ${key}'`;
+const json = `-H 'Content-Type: application/json'`;
 console.log(`
 Yardarm is running.
 
   admin API        ${admin}/api/v1/   (OpenAPI: ${admin}/api/v1/openapi.json)
   log in as        ${person.email} / ${person.password}
-  client-side key  ${state.environment_key}
-  server-side key  ${state.server_key}
+  client-side key  ${key}
+  server-side key  ${serverKey}
 
 A flag from each edge:
 `);
 for (const { name, url } of state.edges) {
   console.log(`  # ${name}`);
-  console.log(`  curl -s -H 'X-Environment-Key: ${state.environment_key}' '${url}/api/v1/flags/?feature=demo_flag'\n`);
+  console.log(`  curl -s ${header} '${url}/api/v1/flags/?feature=demo_flag'\n`);
 }
-console.log('  # changes as they happen (not from Spin)');
-console.log(`  curl -sN '${admin}/sse/environments/${state.environment_key}/stream'\n`);
+console.log(`The rest, at one of them:
+
+  # an identity, whose trait puts it into the segment "enterprise"
+  curl -s ${header} ${json} '${near}/api/v1/identities/' \\
+    -d '{"identifier": "ann", "traits": [{"trait_key": "plan", "trait_value": "enterprise"}]}'
+
+  # the same asked by OpenFeature's protocol (docs/openfeature.md)
+  curl -s -H 'X-API-Key: ${key}' '${near}/ofrep/v1/evaluate/flags/demo_flag' -d '{"context": {"targetingKey": "ann"}}'
+
+  # changes as they happen, not from Spin (docs/real-time.md)
+  curl -sN '${near}/sse/environments/${key}/stream'
+
+  # what was asked at all edges, two to three minutes later (docs/usage.md)
+  curl -s -H 'Authorization: Token ${token}' '${admin}/api/v1/organisations/${project.organisation}/usage-data/'
+`);
+if (process.env.YARDARM_EDGE_BIN) {
+  console.log(`  # an edge for an existing Flagsmith, played by the admin API here (docs/edge-for-flagsmith.md)
+  ${process.env.YARDARM_EDGE_BIN} --listen 127.0.0.1:8002 --data-dir ${dirname(stateFile)}/upstream \\
+    --upstream-url ${admin}/api/v1 --environment ${serverKey}=${key}
+`);
+}
 console.log('scripts/demo switches the flag and shows how fast every edge follows.');
