@@ -11,6 +11,7 @@ async fn answers_the_table_and_passes_the_checks() {
     let edge = Running::start(directory.path()).await;
     let options = Options {
         overrides: 3_000,
+        environments: 1_000,
         parallel_traits: true,
         home: None,
     };

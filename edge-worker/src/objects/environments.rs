@@ -146,6 +146,7 @@ impl Environments {
         {
             ledger.written(environment, sha256)?;
         }
+        let is_first = ledger.version(environment)?.is_none();
         let mut verdict = judge(ledger, environment, version)?;
         if let Verdict::Newest { missing } = &mut verdict {
             for (number, sha256) in (0..).zip(&parts) {
@@ -159,7 +160,8 @@ impl Environments {
         }
         drop(guard);
         self.forget_lock(environment, &lock);
-        if matches!(&verdict, Verdict::Newest { missing } if missing.is_empty()) {
+        // Nobody listens to what was unknown, and a new edge is given thousands of environments.
+        if !is_first && matches!(&verdict, Verdict::Newest { missing } if missing.is_empty()) {
             self.announce_to_streams(&snapshot);
         }
         self.wake(ledger).await?;

@@ -1,4 +1,4 @@
-//! Installing a package: journal, parts, keys, head, sweep. The order is told in the parent module.
+//! Installing a package: journal, parts, keys, head, list, sweep. The order is told in the parent module.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,9 +8,8 @@ use yardarm_core::edge::{Install, Unavailable};
 use yardarm_core::snapshot::{Package, PackageMeta, Snapshot};
 use yardarm_core::time::Timestamp;
 
-use super::{
-    ENVIRONMENTS, Head, Homes, environments, head_key, part_key, pieces, server_key, snapshot_key,
-};
+use super::list::list;
+use super::{Head, Homes, head_key, part_key, pieces, server_key, snapshot_key};
 use crate::key_value::{Change, KeyValue, update};
 use crate::stored_json;
 
@@ -188,7 +187,11 @@ pub(crate) async fn install<K: KeyValue>(
             None => advance(store, &parcel, &base, now).await?,
         };
         if let Some(outcome) = outcome {
-            sweep(store, environment_key, now).await?;
+            let serving = Base::read(store, environment_key).await?;
+            if let Some(head) = &serving.head {
+                list(store, head).await?;
+                sweep(store, &serving, head, now).await?;
+            }
             return Ok(outcome);
         }
     }
@@ -240,7 +243,6 @@ async fn advance<K: KeyValue>(
             store.set(&key, environment_key).await?;
         }
     }
-    list(store, &parcel.meta.environment_key).await?;
     move_head(store, parcel, base, &homes).await
 }
 
@@ -349,33 +351,15 @@ async fn note<K: KeyValue>(
     .await
 }
 
-/// Adds an environment to the list of all.
-async fn list<K: KeyValue>(store: &K, environment_key: &str) -> Result<(), Unavailable> {
-    let add = |bytes: Option<&[u8]>| {
-        let mut all = environments(bytes)?;
-        if all.iter().any(|listed| listed == environment_key) {
-            return Ok(Change::Keep(()));
-        }
-        all.push(environment_key.to_owned());
-        Ok(Change::Store(stored_json::write(&all)?, ()))
-    };
-    match add(store.get(ENVIRONMENTS).await?.as_deref())? {
-        Change::Keep(()) => Ok(()),
-        Change::Store(..) => update(store, ENVIRONMENTS, add).await,
-    }
-}
-
 /// Deletes what versions left behind that neither serve, nor served last, nor are being installed.
 /// Server keys go as soon as the serving version lacks them; its snapshot refuses them before.
 async fn sweep<K: KeyValue>(
     store: &K,
-    environment_key: &str,
+    serving: &Base,
+    head: &Head,
     now: Timestamp,
 ) -> Result<(), Unavailable> {
-    let serving = Base::read(store, environment_key).await?;
-    let Some(head) = &serving.head else {
-        return Ok(());
-    };
+    let environment_key = head.environment_key.as_str();
     let current = head.tag();
     let journal_key = journal_key(environment_key);
     let entries = journal(store.get(&journal_key).await?.as_deref())?;
@@ -400,7 +384,7 @@ async fn sweep<K: KeyValue>(
             && head.previous.as_ref() != Some(&entry.tag)
             && now.micros().saturating_sub(entry.started_micros) > UNDER_WAY
     };
-    let lent = lent(store, &serving, head).await?;
+    let lent = lent(store, serving, head).await?;
     let mut went = Vec::new();
     // Without knowing what is lent nothing can be deleted.
     for entry in entries

@@ -9,7 +9,7 @@
 //! | `env/<name>/<tag>/borrowed` | which parts a version has that others wrote |
 //! | `env/<name>/journal` | which versions may have left what behind |
 //! | `key/<SHA-256 of a server-side key>` | the environment's client-side key |
-//! | `environments` | the client-side keys of all environments |
+//! | `environments/<00 to 3f>` | the heads of all environments, as far as they tell what is held, by the hash of the client-side key |
 //!
 //! A tag is a version with its content's hash, so what lies under it is never rewritten with something
 //! else. A version is installed by writing its journal entry, its parts, its server keys, and last the
@@ -18,12 +18,16 @@
 //! installation sweeps what that entry names. The version before the one that serves is kept, for
 //! requests that are on their way through it.
 //!
+//! What is held is listed after the head has moved. Whoever dies between the two is asked for the same
+//! version again, since the list lacks it, and then lists it.
+//!
 //! A version writes only the parts that the head before it has not; the others stay where they are,
 //! their [`Homes`]. A head names parts of its own tag and of the head that it replaces, never of a third
 //! one. Therefore what neither the head nor the one before names can be deleted without asking who else
 //! is about to use it: nobody can be.
 
 mod install;
+mod list;
 mod pieces;
 mod recent;
 
@@ -33,12 +37,11 @@ use yardarm_core::edge::{Held, KeyRef, Unavailable};
 use yardarm_core::snapshot::{PartName, Snapshot};
 
 pub(crate) use self::install::install;
+pub(crate) use self::list::held;
 pub(crate) use self::recent::{keep, recall};
 use crate::key_value::KeyValue;
 use crate::stored_json;
 
-/// All environments, in one key.
-const ENVIRONMENTS: &str = "environments";
 /// How often a reader starts again because the version it was reading got swept.
 const READ_ATTEMPTS: u32 = 3;
 
@@ -242,24 +245,6 @@ pub(crate) async fn read_part<K: KeyValue>(
     name: PartName<'_>,
 ) -> Result<Option<Vec<u8>>, Unavailable> {
     pieces::read(store, &head.part_key(number, name)).await
-}
-
-/// Every environment's head, where this Yardarm can read what it names.
-pub(crate) async fn held<K: KeyValue>(store: &K) -> Result<Vec<Head>, Unavailable> {
-    let mut heads = Vec::new();
-    for environment_key in environments(store.get(ENVIRONMENTS).await?.as_deref())? {
-        if let Some(bytes) = store.get(&head_key(&environment_key)).await? {
-            heads.push(Head::from_bytes(&bytes)?.0);
-            heads.pop_if(|head| !head.is_readable());
-        }
-    }
-    Ok(heads)
-}
-
-fn environments(bytes: Option<&[u8]>) -> Result<Vec<String>, Unavailable> {
-    bytes.map_or(Ok(Vec::new()), |bytes| {
-        stored_json::read(ENVIRONMENTS, bytes)
-    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod checks;
 pub mod environment;
+pub mod estate;
 pub mod events;
 pub mod home;
 pub mod overrides;
@@ -26,6 +27,8 @@ pub struct Options {
     pub parallel_traits: bool,
     /// How many identity overrides to publish in one environment; 0 leaves that out.
     pub overrides: usize,
+    /// How many environments to publish; 0 leaves that out.
+    pub environments: usize,
 }
 
 /// Runs everything against a server.
@@ -62,6 +65,10 @@ pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
     if options.overrides > 0 {
         let outcome = overrides::answers_very_many_overrides(target, options.overrides).await;
         report.add("answers very many overrides", outcome);
+    }
+    if options.environments > 0 {
+        let outcome = estate::holds_very_many_environments(target, options.environments).await;
+        report.add("holds very many environments", outcome);
     }
     Ok(report)
 }

@@ -51,6 +51,9 @@ struct Check {
     /// Also publish an environment with so many identity overrides, change one of them, and read it all.
     #[arg(long, default_value_t = 0)]
     overrides: usize,
+    /// Also publish so many environments, list them all and ask some.
+    #[arg(long, default_value_t = 0)]
+    environments: usize,
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +108,7 @@ impl Check {
             parallel_traits: self.parallel_traits,
             home,
             overrides: self.overrides,
+            environments: self.environments,
         };
         let report =
             yardarm_conformance::run(&Target::new(&self.url, &self.secret)?, options).await?;
