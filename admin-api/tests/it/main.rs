@@ -23,6 +23,7 @@ mod identities;
 mod identity_overrides;
 mod influx;
 mod jobs;
+mod large;
 mod mounted;
 mod multivariate;
 mod organisations;
