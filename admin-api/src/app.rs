@@ -25,7 +25,7 @@ struct Inner {
     random: Random,
     logins: Throttle,
     usage: UsageStore,
-    packages: Packages,
+    packages: Arc<Packages>,
 }
 
 impl App {
@@ -38,7 +38,7 @@ impl App {
     /// An application with usage somewhere else.
     pub fn with_usage(pool: Pool, usage: UsageStore, clock: Clock, random: Random) -> Self {
         Self(Arc::new(Inner {
-            packages: Packages::new(pool.clone()),
+            packages: Arc::new(Packages::new(pool.clone())),
             pool,
             clock,
             random,
@@ -76,7 +76,7 @@ impl App {
     }
 
     /// What edges may pull.
-    pub(crate) fn packages(&self) -> &Packages {
+    pub(crate) fn packages(&self) -> &Arc<Packages> {
         &self.0.packages
     }
 

@@ -87,23 +87,30 @@ impl Packages {
 
     /// What is to be published under a key, at the given version or a newer one, with its version.
     /// `None` when there is nothing of the kind (any more). Whoever asks for the same meanwhile waits.
+    ///
+    /// Once begun it is made, also when the caller goes away: an edge that pulls may not have the
+    /// patience, and finds it when it asks again.
     pub(crate) async fn get(
-        &self,
+        self: &Arc<Self>,
         api_key: &str,
         at_least: u64,
     ) -> anyhow::Result<Option<(u64, Package)>> {
         let slot = self.shelf().slot(api_key);
-        let mut kept = slot.lock().await;
+        let mut kept = slot.lock_owned().await;
         if let Some((version, package)) = &*kept
             && *version >= at_least
         {
             return Ok(Some((*version, package.clone())));
         }
-        let made = self.make(api_key).await?;
-        kept.clone_from(&made);
-        let bytes = made.as_ref().map_or(0, |(_, package)| package.size());
-        self.shelf().weigh(api_key, bytes);
-        Ok(made)
+        let (this, api_key) = (Arc::clone(self), api_key.to_owned());
+        let making = tokio::spawn(async move {
+            let made = this.make(&api_key).await?;
+            kept.clone_from(&made);
+            let bytes = made.as_ref().map_or(0, |(_, package)| package.size());
+            this.shelf().weigh(&api_key, bytes);
+            anyhow::Ok(made)
+        });
+        making.await.context("making a package was given up")?
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
