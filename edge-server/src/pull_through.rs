@@ -92,7 +92,9 @@ impl PullThrough {
     ) -> Result<watch::Receiver<Option<Landed>>, Leave> {
         let key = Key::of(key);
         let mut asked = self.asked();
-        if let Some(landing) = asked.flying.get(&key) {
+        // One that ended without a word (a panic) keeps nobody from asking again.
+        let flying = asked.flying.get(&key);
+        if let Some(landing) = flying.filter(|landing| landing.has_changed().is_ok()) {
             return Ok(landing.clone());
         }
         match asked.gate.leave(&key.by_ref(), now()) {
@@ -183,5 +185,26 @@ impl fmt::Debug for PullThrough {
         f.debug_struct("PullThrough")
             .field("url", &self.url)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_ended_without_a_word_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = SnapshotStore::open(folder.path()).unwrap();
+        let nowhere = "http://127.0.0.1:1".to_owned();
+        let pulls = PullThrough::new(nowhere, b"secret".to_vec(), Client::new().unwrap());
+        let pulls = Arc::new(pulls);
+        let key = KeyRef::Client("environment");
+        let (told, landing) = watch::channel(None);
+        pulls.asked().flying.insert(Key::of(&key), landing);
+        drop(told);
+        let asked = pulls.pull(&key, &snapshots).await;
+        assert!(asked.is_err(), "nobody is there");
+        assert!(pulls.asked().flying.is_empty(), "it was asked anew");
     }
 }

@@ -40,7 +40,9 @@ impl OverruleEdges {
         let mut db = pool.get().await?;
         let edges: Vec<Edge> = db.all(sql::EDGES, []).await?;
         let tx = db.write(None).await?;
-        tx.run(sql::LOCK_PUBLICATIONS, []).await?;
+        if self.yes {
+            tx.run(sql::LOCK_PUBLICATIONS, []).await?;
+        }
         let projects: Vec<Published> = tx.all(sql::PUBLISHED_PROJECTS, []).await?;
         let told = tell(&projects, &edges);
         if !self.yes {
