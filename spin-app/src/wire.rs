@@ -1,8 +1,7 @@
 //! Between WASI's HTTP and whole messages in memory: what is asked here and answered, and what this component asks of
 //! others ([`crate::outbound`]).
 //!
-//! This is done without the SDK's conversions, which carry bodies of every kind: these two take a tenth of the room,
-//! and a request costs fewer calls out.
+//! This is done without the SDK's conversions: they carry bodies of every kind, cost 13 of 285 KB, and make more calls out.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
