@@ -7,6 +7,7 @@ use spin_sdk::variables::{self, Error};
 const PUBLICATION_ROUTES: &str = "/edge/v1/";
 
 /// Where to ask for environments that are not held.
+#[cfg(feature = "pull-through")]
 #[derive(Debug, Clone)]
 pub(crate) struct ControlPlane {
     /// Its URL, `control_plane_url`.
@@ -16,6 +17,7 @@ pub(crate) struct ControlPlane {
 }
 
 /// The control plane, where there is one.
+#[cfg(feature = "pull-through")]
 pub(crate) async fn control_plane() -> Option<ControlPlane> {
     let url = control_plane_url().await?;
     let secret = secret().await?;
@@ -24,6 +26,7 @@ pub(crate) async fn control_plane() -> Option<ControlPlane> {
 
 /// The control plane's URL without a slash at its end. The manifest's own says that there is none with a host that
 /// cannot be, because Spin takes nothing else for a host that may be called.
+#[cfg(feature = "pull-through")]
 pub(crate) async fn control_plane_url() -> Option<String> {
     let url = text("control_plane_url").await;
     let url = url.trim_end_matches('/');

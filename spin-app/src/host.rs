@@ -17,9 +17,11 @@ use yardarm_core::snapshot::{Package, Snapshot};
 use yardarm_core::time::Timestamp;
 
 use crate::key_value::spin::SpinStore;
+#[cfg(feature = "pull-through")]
+use crate::pull_through;
 #[cfg(feature = "upstream")]
 use crate::upstream::{self, Upstream};
-use crate::{config, identities, pull_through, snapshots};
+use crate::{config, identities, snapshots};
 
 /// The ports for one request.
 pub(crate) struct SpinHost {
@@ -116,17 +118,14 @@ impl Host for SpinHost {
             let not_yet = || Unavailable("upstream was not heard yet".to_owned());
             return self.find(key).await?.map(Some).ok_or_else(not_yet);
         }
-        if found.is_some() {
-            return Ok(found);
+        #[cfg(feature = "pull-through")]
+        if found.is_none()
+            && let Some(home) = config::control_plane().await
+            && pull_through::pull(home, &key).await?
+        {
+            return self.find(key).await;
         }
-        let Some(home) = config::control_plane().await else {
-            return Ok(None);
-        };
-        if pull_through::pull(home, &key).await? {
-            self.find(key).await
-        } else {
-            Ok(None)
-        }
+        Ok(found)
     }
 
     async fn part(&self, snapshot: &Snapshot, number: u32) -> Result<Option<Bytes>, Unavailable> {

@@ -9,7 +9,12 @@ mod config;
 mod host;
 mod identities;
 mod key_value;
+#[cfg_attr(
+    not(feature = "pull-through"),
+    expect(dead_code, reason = "deliveries home come next")
+)]
 mod outbound;
+#[cfg(feature = "pull-through")]
 mod pull_through;
 mod snapshots;
 mod stored_json;

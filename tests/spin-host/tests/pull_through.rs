@@ -1,7 +1,7 @@
 //! The real component asks its control plane of keys that it does not hold: once for all who wait, signed both ways,
 //! for no longer than a request may wait, and not again of what it was told.
 //!
-//! Skipped, with a word, until `scripts/build-spin` has built the component.
+//! Skipped, with a word, until `SPIN_FEATURES=upstream scripts/build-spin` has built the component.
 
 #![expect(clippy::unwrap_used, reason = "a test's own steps must not fail")]
 
@@ -147,9 +147,9 @@ impl Running {
     /// `None`, with a word, where there is no component.
     fn start(control_plane: &str, allowed: &str) -> Option<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let component = root.join("build/spin/yardarm.wasm");
+        let component = root.join("build/spin-upstream/yardarm.wasm");
         if !component.exists() {
-            eprintln!("skipped: no build/spin/yardarm.wasm (scripts/build-spin makes it)");
+            eprintln!("skipped: no build/spin-upstream/yardarm.wasm (scripts/build-spin makes it)");
             return None;
         }
         let mut process = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"))
