@@ -131,6 +131,9 @@ impl Flagsmith {
     }
 }
 
+/// One test at a time: a request waits 1.5 s at most, also while another host compiles the component.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The host with the component.
 struct Running {
     process: Child,
@@ -208,6 +211,7 @@ impl Drop for Running {
 
 #[tokio::test]
 async fn an_existing_flagsmith_at_the_edge() {
+    let _turn = TURN.lock().await;
     let environment = Environment::fresh("upstream");
     let key = environment.key.as_str();
     let (url, flagsmith) = Flagsmith::serve(key).await;
@@ -268,6 +272,7 @@ async fn an_existing_flagsmith_at_the_edge() {
 
 #[tokio::test]
 async fn what_was_never_read_is_not_unknown() {
+    let _turn = TURN.lock().await;
     let pairs = json!([{ "server_side_key": SERVER_KEY, "client_side_key": "client" }]);
     let state = tempfile::tempdir().unwrap();
     let Some(running) = Running::start("http://127.0.0.1:9", &pairs, state.path()) else {
