@@ -154,8 +154,9 @@ impl Host for SpinHost {
         identifier: &str,
         change: &TraitChange,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
-        let environment_key = snapshot.environment_key();
-        identities::change(&self.store, environment_key, identifier, change, self.now()).await
+        let place = (snapshot.environment_key(), identifier);
+        let tells = config::home().await?.url.is_some();
+        identities::change(&self.store, place, change, self.now(), tells).await
     }
 
     async fn install(&self, package: &Package) -> Result<Install, Unavailable> {

@@ -6,6 +6,7 @@
 //! over a map; there every call to Spin panics.
 
 mod config;
+mod home;
 mod host;
 mod identities;
 mod key_value;
@@ -59,8 +60,9 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
         return wire::reply(refusal());
     };
     let host = SpinHost::serving(&request).await;
-    // Evaluations have no store to go to yet: counting them comes with usage reporting.
-    wire::reply(edge::handle(&host, request).await.reply)
+    let outcome = edge::handle(&host, request).await;
+    home::after(outcome.counted, outcome.effects);
+    wire::reply(outcome.reply)
 }
 
 /// A body that was cut off or is too long.

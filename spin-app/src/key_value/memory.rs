@@ -19,6 +19,7 @@ pub(crate) struct Memory {
     random: Cell<u64>,
     writes_left: Cell<Option<u32>>,
     reads: Cell<u32>,
+    names: Cell<u64>,
 }
 
 impl Memory {
@@ -151,6 +152,11 @@ impl KeyValue for Memory {
 
     async fn pause(&self, _: Duration) {
         YieldOnce(false).await;
+    }
+
+    fn random(&self) -> u128 {
+        self.names.set(self.names.get() + 1);
+        u128::from(self.names.get()) << 64
     }
 }
 

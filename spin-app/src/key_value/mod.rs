@@ -42,6 +42,9 @@ pub(crate) trait KeyValue {
 
     /// Waits for a random part of `at_most`.
     async fn pause(&self, at_most: Duration);
+
+    /// A random number, for names that nobody else gives.
+    fn random(&self) -> u128;
 }
 
 /// Longest value stored: Spin documents 1 MB, of which some is left for a back end's own framing.

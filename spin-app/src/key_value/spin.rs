@@ -86,6 +86,10 @@ impl KeyValue for SpinStore {
         let nanos = u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX).max(1);
         sleep(Duration::from_nanos(get_random_u64() % nanos)).await;
     }
+
+    fn random(&self) -> u128 {
+        u128::from(get_random_u64()) << 64 | u128::from(get_random_u64())
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

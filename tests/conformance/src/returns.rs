@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use yardarm_core::edge::TraitScalar;
@@ -46,7 +46,10 @@ pub async fn brings_all_home(target: &Target, home: &Home) -> anyhow::Result<()>
     let body = json!({ FLAG: 7 }).to_string();
     answered(target, labelled(counts).body(body.into())?).await?;
     let before = home.attempts();
-    until("an attempt while home is away", || home.attempts() > before).await?;
+    until(target, "an attempt while home is away", || {
+        home.attempts() > before
+    })
+    .await?;
     ensure!(home.identity(key, &name(0)).is_none(), "taken while away");
 
     home.set(Mood::LosesReplies);
@@ -58,13 +61,13 @@ pub async fn brings_all_home(target: &Target, home: &Home) -> anyhow::Result<()>
         post(target, key, &name(number), &traits).await?;
     }
     let before = home.attempts();
-    until("an attempt whose reply is lost", || {
+    until(target, "an attempt whose reply is lost", || {
         home.attempts() > before
     })
     .await?;
     home.set(Mood::Takes);
 
-    until("every identity as it was left", || {
+    until(target, "every identity as it was left", || {
         (0..IDENTITIES).all(|number| {
             let number_of = |record: yardarm_core::edge::IdentityRecord| {
                 let going = record.get("going").is_some();
@@ -76,7 +79,7 @@ pub async fn brings_all_home(target: &Target, home: &Home) -> anyhow::Result<()>
         })
     })
     .await?;
-    until("every request counted", || {
+    until(target, "every request counted", || {
         home.requests(key, Resource::Flags) >= REQUESTS
             && home.requests(key, Resource::Identities) >= 2 * IDENTITIES as u64
             && home.evaluations(key, FLAG) >= 7
@@ -121,11 +124,11 @@ pub async fn sends_no_echo(target: &Target, home: &Home) -> anyhow::Result<()> {
     };
     let path = format!("/edge/v1/environments/{key}/identities");
     let body = json!({ "identities": [change("told")] }).to_string();
-    let handed = target.signed(http::Method::POST, &path, body.into());
+    let handed = target.signed(Method::POST, &path, body.into());
     answered(target, handed).await?;
     // One that is the edge's own shows that the other would have come by now.
     post(target, key, "own", &json!([])).await?;
-    until("the edge's own identity", || {
+    until(target, "the edge's own identity", || {
         home.identity(key, "own").is_some()
     })
     .await?;
@@ -157,14 +160,18 @@ async fn answered(target: &Target, request: Request<Bytes>) -> anyhow::Result<()
     Ok(())
 }
 
-async fn until(what: &str, mut there: impl FnMut() -> bool) -> anyhow::Result<()> {
+/// Waits. Meanwhile it asks what the edge holds, as a control plane does: a Spin component runs only when it is asked
+/// something.
+async fn until(target: &Target, what: &str, mut there: impl FnMut() -> bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     while !there() {
         ensure!(
             begun.elapsed() < PATIENCE,
             "{what}: not within {PATIENCE:?}"
         );
-        sleep(Duration::from_millis(50)).await;
+        let question = target.signed(Method::GET, "/edge/v1/environments", Bytes::new());
+        answered(target, question).await?;
+        sleep(Duration::from_millis(200)).await;
     }
     Ok(())
 }

@@ -6,107 +6,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own steps must not fail")]
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod running;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::StatusCode;
+use running::{Running, component};
 use serde_json::{Value, json};
 use yardarm_conformance::environment::{Environment, FLAG};
-use yardarm_conformance::{Target, sha256_hex};
+use yardarm_conformance::sha256_hex;
 use yardarm_core::snapshot::{Package, Publication, compile};
 
-const SECRET: &str = "spin-host-test";
 const SERVER_KEY: &str = "ser.spin-host-test";
-
-/// The host with the component, and where it keeps its state.
-struct Running {
-    process: Child,
-    target: Target,
-}
-
-impl Running {
-    fn start(component: &Path, state: &Path) -> Self {
-        let host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
-        Self::spawn(host, component, state)
-    }
-
-    /// Where no file may grow past so many blocks of 512 bytes: as on a full disk.
-    fn start_limited(component: &Path, state: &Path, blocks: u64) -> Self {
-        let mut shell = Command::new("/bin/sh");
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_yardarm-spin-host")]);
-        Self::spawn(shell, component, state)
-    }
-
-    fn spawn(mut host: Command, component: &Path, state: &Path) -> Self {
-        let mut process = host
-            .args(["--listen", "127.0.0.1:0", "--component"])
-            .arg(component)
-            .arg("--state")
-            .arg(state)
-            .args(["--variable", &format!("publishing_secret={SECRET}")])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line.trim().rsplit(' ').next().unwrap();
-        let target = Target::new(url, SECRET).unwrap();
-        Self { process, target }
-    }
-
-    /// SIGKILL: nothing is flushed or tidied.
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    async fn get(&self, path: &str, key: &str) -> (StatusCode, Bytes) {
-        let request = Request::get(path).header("x-environment-key", key);
-        let reply = self
-            .target
-            .send(request.body(Bytes::new()).unwrap())
-            .await
-            .unwrap();
-        (reply.status(), reply.into_body())
-    }
-
-    async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
-        let request = Request::post(path)
-            .header("x-environment-key", key)
-            .header(header::CONTENT_TYPE, "application/json");
-        let request = request.body(body.to_string().into()).unwrap();
-        let reply = self.target.send(request).await.unwrap();
-        assert_eq!(reply.status(), StatusCode::OK, "{reply:?}");
-        serde_json::from_slice(reply.body()).unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-/// The component, or a word that there is none.
-fn component() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let component = root.join("build/spin/yardarm.wasm");
-    if component.exists() {
-        return Some(component);
-    }
-    eprintln!(
-        "skipped: no {} (scripts/build-spin makes it)",
-        component.display()
-    );
-    None
-}
 
 /// An environment whose snapshot, document and flags are some megabytes, telling the version.
 fn large(key: &str, version: u64) -> Package {
