@@ -8,8 +8,6 @@
 //! shows nothing of that time or later, the change may still be on its way: such a mark is left again until it is
 //! [`GIVE_UP`] old.
 
-use std::collections::HashMap;
-
 use yardarm_core::edge::delivery::{Delivery, IdentityChange, TraitVersion};
 use yardarm_core::edge::{IdentityRecord, TraitScalar, Unavailable};
 use yardarm_core::time::Timestamp;
@@ -70,18 +68,7 @@ fn marked(version: &TraitVersion) -> TraitVersion {
 
 /// Whether `news` were marked just so.
 pub(crate) fn covers(marked: Option<&IdentityChange>, news: &IdentityChange) -> bool {
-    let Some(marked) = marked else { return false };
-    let marked: HashMap<&str, &TraitVersion> = marked
-        .traits
-        .iter()
-        .map(|version| (version.key.as_str(), version))
-        .collect();
-    news.traits.iter().all(|version| {
-        marked.get(version.key.as_str()).is_some_and(|marked| {
-            marked.changed_at_micros == version.changed_at_micros
-                && marked.value.is_none() == version.value.is_none()
-        })
-    })
+    marked.is_some_and(|marked| marked.traits == news.traits)
 }
 
 /// What the marks of a page come to.
@@ -146,18 +133,13 @@ fn sort(
     record: &IdentityRecord,
     marks: &[TraitVersion],
 ) -> (Vec<TraitVersion>, Vec<TraitVersion>, Vec<TraitVersion>) {
-    let stored: HashMap<&str, _> = record
-        .traits
-        .iter()
-        .map(|stored| (stored.key.as_str(), stored))
-        .collect();
     let (mut told, mut open, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for mark in marks {
         if told.len() == TRAITS_A_ROW {
             rest.push(mark.clone());
             continue;
         }
-        match stored.get(mark.key.as_str()) {
+        match record.traits.iter().find(|stored| stored.key == mark.key) {
             Some(stored) => {
                 // What is older was marked, too: a mark stands for all changes until its own.
                 told.push(TraitVersion {

@@ -174,7 +174,7 @@ pub(super) fn pages(store: &Memory) -> Vec<String> {
     pages
 }
 
-pub(super) const EMPTY_SLOT: &str = r#"{"pages":[],"part":{"id":"","edge":"","dropped":0}}"#;
+pub(super) const EMPTY_SLOT: &str = "\n{\"id\":\"\",\"edge\":\"\",\"dropped\":0}";
 
 pub(super) fn set(name: &str, value: i64) -> (String, Option<TraitScalar>) {
     (name.to_owned(), Some(TraitScalar::Int(value)))

@@ -9,7 +9,6 @@
 //! is written before a slot names it, and is never changed but from marks into the delivery that they come to.
 //! Whoever dies in between leaves at worst a page that nobody names.
 
-use serde::{Deserialize, Serialize};
 use yardarm_core::edge::Unavailable;
 use yardarm_core::edge::delivery::{Delivery, IdentityChange};
 use yardarm_core::edge::usage::{Counts, Tally};
@@ -26,12 +25,12 @@ const FULL: usize = 32 << 10;
 /// Pages of a slot of usage; of what is beyond only the number is kept.
 const MOST_USAGE_PAGES: usize = 128;
 /// Bytes of a page's name in a slot.
-const NAME: usize = 35;
+const NAME: usize = 32;
 /// What this kind of host calls itself.
 const EDGE: &str = "spin";
 
-/// A slot as it is stored.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// A slot. Stored as the names, a line feed, and what was left as JSON.
+#[derive(Debug, Default)]
 pub(super) struct Slot {
     /// Names of pages, the oldest first.
     pub(super) pages: Vec<String>,
@@ -113,14 +112,32 @@ pub(super) fn page_key(number: u8, name: &str) -> String {
     format!("home/{number}/{name}")
 }
 
-fn open(key: &str, held: Option<&[u8]>) -> Result<Slot, Unavailable> {
-    held.map_or_else(|| Ok(Slot::default()), |held| stored_json::read(key, held))
+impl Slot {
+    fn open(key: &str, held: Option<&[u8]>) -> Result<Self, Unavailable> {
+        let Some(held) = held else {
+            return Ok(Self::default());
+        };
+        let end = held.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let (names, part) = held.split_at(end);
+        let names = names.chunks(NAME).map(String::from_utf8_lossy);
+        Ok(Self {
+            pages: names.map(Into::into).collect(),
+            part: stored_json::read(key, part)?,
+        })
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, Unavailable> {
+        let mut bytes = self.pages.concat().into_bytes();
+        bytes.push(b'\n');
+        bytes.append(&mut stored_json::write(&self.part)?);
+        Ok(bytes)
+    }
 }
 
 /// A slot as it is.
 pub(super) async fn look<K: KeyValue>(store: &K, number: u8) -> Result<Slot, Unavailable> {
     let key = key(number);
-    open(&key, store.get(&key).await?.as_deref())
+    Slot::open(&key, store.get(&key).await?.as_deref())
 }
 
 /// Leaves news in a slot.
@@ -132,7 +149,7 @@ pub(crate) async fn leave<K: KeyValue>(
     let key = key(number);
     loop {
         let is_left = update(store, &key, |held| {
-            let mut slot = open(&key, held)?;
+            let mut slot = Slot::open(&key, held)?;
             let names = slot.pages.len() * NAME;
             let has_room = held.is_none_or(|held| held.len() <= FULL + names);
             let is_bounded = matches!(news, News::Counts(_));
@@ -140,7 +157,7 @@ pub(crate) async fn leave<K: KeyValue>(
                 return Ok(Change::Keep(false));
             }
             news.join(&mut slot.part, has_room);
-            Ok(Change::Store(stored_json::write(&slot)?, true))
+            Ok(Change::Store(slot.to_bytes()?, true))
         })
         .await?;
         if is_left {
@@ -158,7 +175,7 @@ pub(super) async fn seal<K: KeyValue>(store: &K, number: u8) -> Result<Option<us
     }
     let key = key(number);
     let (held, seen) = store.look(&key).await?;
-    let mut slot = open(&key, held.as_deref())?;
+    let mut slot = Slot::open(&key, held.as_deref())?;
     let name = name(store.random());
     let mut page = std::mem::take(&mut slot.part);
     if page.identities.is_empty() {
@@ -167,7 +184,7 @@ pub(super) async fn seal<K: KeyValue>(store: &K, number: u8) -> Result<Option<us
     write_page(store, number, &name, &page).await?;
     let place = page_key(number, &name);
     slot.pages.push(name);
-    if store.swap(seen, &stored_json::write(&slot)?).await? {
+    if store.swap(seen, &slot.to_bytes()?).await? {
         return Ok(Some(slot.pages.len()));
     }
     store.delete(&place).await?;
@@ -200,13 +217,13 @@ pub(super) async fn replace<K: KeyValue>(
 ) -> Result<bool, Unavailable> {
     let key = key(number);
     update(store, &key, |held| {
-        let mut slot = open(&key, held)?;
+        let mut slot = Slot::open(&key, held)?;
         let Some(place) = slot.pages.iter().position(|page| page == name) else {
             return Ok(Change::Keep(false));
         };
         let by = by.iter().map(|name| (*name).to_owned());
         drop(slot.pages.splice(place..=place, by));
-        Ok(Change::Store(stored_json::write(&slot)?, true))
+        Ok(Change::Store(slot.to_bytes()?, true))
     })
     .await
 }

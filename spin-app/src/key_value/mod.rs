@@ -90,6 +90,25 @@ pub(crate) async fn update<K: KeyValue, R>(
     key: &str,
     mut change: impl FnMut(Option<&[u8]>) -> Result<Change<R>, Unavailable>,
 ) -> Result<R, Unavailable> {
+    let mut outcome = None;
+    swap_in(store, key, &mut |held| {
+        let (value, result) = match change(held)? {
+            Change::Keep(result) => (None, result),
+            Change::Store(value, result) => (Some(value), result),
+        };
+        outcome = Some(result);
+        Ok(value)
+    })
+    .await?;
+    outcome.ok_or_else(|| Unavailable(format!("{key}: not changed")))
+}
+
+/// The same for every kind of result, so that WebAssembly has it once: the value to be stored, if any.
+async fn swap_in<K: KeyValue>(
+    store: &K,
+    key: &str,
+    change: &mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>, Unavailable>,
+) -> Result<(), Unavailable> {
     let mut claim = Claim::Open;
     let mut generation = 0;
     for attempt in 0..MAX_ATTEMPTS {
@@ -98,9 +117,8 @@ pub(crate) async fn update<K: KeyValue, R>(
             release(store, key, generation).await?;
             claim = Claim::Open;
         }
-        let (value, result) = match change(held.as_deref())? {
-            Change::Keep(result) => return Ok(result),
-            Change::Store(value, result) => (value, result),
+        let Some(value) = change(held.as_deref())? else {
+            return Ok(());
         };
         if value.len() > MAX_VALUE {
             return Err(Unavailable(format!(
@@ -135,7 +153,7 @@ pub(crate) async fn update<K: KeyValue, R>(
             if matches!(claim, Claim::Ours) {
                 release(store, key, generation).await?;
             }
-            return Ok(result);
+            return Ok(());
         }
         store.pause(pause_after(attempt)).await;
     }
