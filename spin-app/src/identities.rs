@@ -90,7 +90,8 @@ pub(crate) async fn change<K: KeyValue>(
         if before.as_ref() == Some(&record) {
             return Ok(Change::Keep(Outcome::Made(Ok(record))));
         }
-        if tells
+        if home::IS_BUILT
+            && tells
             && let Some(news) =
                 record.news(before.as_ref(), change, now, (environment_key, identifier))
             && !home::covers(marked, &news)
@@ -113,7 +114,9 @@ pub(crate) async fn change<K: KeyValue>(
         Change::Store(..) => None,
     };
     for attempt in 0..MOST_MARKS {
-        if let Some(news) = &marked {
+        if home::IS_BUILT
+            && let Some(news) = &marked
+        {
             home::mark(store, &key, news, now).await?;
         }
         match update(store, &key, |held| apply(held, marked.as_ref())).await? {

@@ -10,10 +10,6 @@ mod home;
 mod host;
 mod identities;
 mod key_value;
-#[cfg_attr(
-    not(feature = "pull-through"),
-    expect(dead_code, reason = "deliveries home come next")
-)]
 mod outbound;
 #[cfg(feature = "pull-through")]
 mod pull_through;
@@ -61,7 +57,9 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
     };
     let host = SpinHost::serving(&request).await;
     let outcome = edge::handle(&host, request).await;
-    home::after(outcome.counted, outcome.effects);
+    if home::IS_BUILT {
+        home::after(outcome.counted, outcome.effects);
+    }
     wire::reply(outcome.reply)
 }
 
