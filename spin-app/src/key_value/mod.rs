@@ -103,11 +103,14 @@ pub(crate) async fn update<K: KeyValue, R>(
     outcome.ok_or_else(|| Unavailable(format!("{key}: not changed")))
 }
 
-/// The same for every kind of result, so that WebAssembly has it once: the value to be stored, if any.
+/// The value to be stored, if any, by the one that is there.
+type Decision<'a> = dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>, Unavailable> + 'a;
+
+/// The same for every kind of result, so that WebAssembly has it once.
 async fn swap_in<K: KeyValue>(
     store: &K,
     key: &str,
-    change: &mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>, Unavailable>,
+    change: &mut Decision<'_>,
 ) -> Result<(), Unavailable> {
     let mut claim = Claim::Open;
     let mut generation = 0;
