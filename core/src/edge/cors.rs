@@ -42,7 +42,7 @@ pub(super) fn preflight(request: &HeaderMap) -> Response<Bytes> {
 /// every CDN heeds `Vary: Origin`.
 pub(super) fn open(reply: &mut Response<Bytes>, request: &HeaderMap) {
     let headers = reply.headers_mut();
-    let shared = headers.contains_key("cdn-cache-control");
+    let shared = headers.contains_key(&reply::CDN_CACHE_CONTROL);
     if !shared && !request.contains_key(ORIGIN) {
         return;
     }

@@ -18,7 +18,7 @@ use crate::snapshot::{Side, Snapshot};
 /// When the environment last changed, Unix seconds with a fraction.
 pub(super) static UPDATED_AT: HeaderName =
     HeaderName::from_static("x-flagsmith-document-updated-at");
-static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+pub(super) static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 static VERSION: HeaderName = HeaderName::from_static("flagsmith-version");
 

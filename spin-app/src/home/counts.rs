@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::Request;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
 use spin_sdk::time::sleep;
 use spin_sdk::wasip3::spawn;
 use yardarm_core::edge::Effect;
@@ -36,6 +36,10 @@ const EXCHANGE: Duration = Duration::from_secs(15);
 /// How much of its answer is read, and how much of that is shown to the operator, in characters.
 const ANSWER: usize = 64 << 10;
 const SHOWN: usize = 200;
+
+// By text, each would bring the table of all names that HTTP knows into the component.
+static TIMESTAMP: HeaderName = HeaderName::from_static(TIMESTAMP_HEADER);
+static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 
 thread_local! {
     static TALLY: RefCell<Tally> = RefCell::new(Tally::new(MOST));
@@ -126,16 +130,17 @@ impl Courier for Messenger {
             return Err("control_plane_url needs publishing_secret".to_owned());
         };
         let url = format!("{url}{}", delivery::PATH);
+        let uri = Uri::try_from(url).map_err(|error| error.to_string())?;
         let seconds = self.now().secs();
-        let request = Request::post(url.as_str()).body(());
-        let path = request.as_ref().map_or("", |request| request.uri().path());
-        let signature = signature::sign(&secret, "POST", path, seconds, &body);
-        let request = Request::post(url.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .header(TIMESTAMP_HEADER, seconds)
-            .header(SIGNATURE_HEADER, signature)
-            .body(body.into())
-            .map_err(|error| error.to_string())?;
+        let signature = signature::sign(&secret, "POST", uri.path(), seconds, &body);
+        let signature = HeaderValue::try_from(signature).map_err(|error| error.to_string())?;
+        let mut request = Request::new(body.into());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(&TIMESTAMP, HeaderValue::from(seconds));
+        headers.insert(&SIGNATURE, signature);
         let answer = outbound::send(request, ANSWER, EXCHANGE).await?;
         let said = String::from_utf8_lossy(answer.body());
         let status = answer.status();

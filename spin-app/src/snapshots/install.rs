@@ -1,6 +1,6 @@
 //! Installing a package: journal, parts, keys, head, list, sweep. The order is told in the parent module.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -373,9 +373,12 @@ async fn sweep<K: KeyValue>(
         .iter()
         .filter(left)
         .flat_map(|entry| &entry.server_keys);
-    let forgotten: BTreeSet<&String> = keys_of_left
-        .filter(|key| !current_keys.contains(key))
-        .collect();
+    let mut forgotten: Vec<&String> = Vec::new();
+    for key in keys_of_left {
+        if !current_keys.contains(key) && !forgotten.contains(&key) {
+            forgotten.push(key);
+        }
+    }
     for sha256 in &forgotten {
         store.delete(&server_key(sha256)).await?;
     }
@@ -421,7 +424,7 @@ async fn sweep<K: KeyValue>(
                 return !stay.is_empty();
             }
             if left(&&*entry) {
-                entry.server_keys.retain(|key| !forgotten.contains(key));
+                entry.server_keys.retain(|key| !forgotten.contains(&key));
             }
             true
         });
