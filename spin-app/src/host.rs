@@ -21,7 +21,7 @@ use crate::key_value::spin::SpinStore;
 use crate::pull_through;
 #[cfg(feature = "upstream")]
 use crate::upstream::{self, Upstream};
-use crate::{config, home, identities, snapshots};
+use crate::{config, identities, snapshots};
 
 /// The ports for one request.
 pub(crate) struct SpinHost {
@@ -155,7 +155,7 @@ impl Host for SpinHost {
         change: &TraitChange,
     ) -> Result<Result<IdentityRecord, ChangeError>, Unavailable> {
         let place = (snapshot.environment_key(), identifier);
-        let tells = home::IS_BUILT && config::home().await?.url.is_some();
+        let tells = config::home().await?.url.is_some();
         identities::change(&self.store, place, change, self.now(), tells).await
     }
 

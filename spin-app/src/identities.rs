@@ -90,8 +90,7 @@ pub(crate) async fn change<K: KeyValue>(
         if before.as_ref() == Some(&record) {
             return Ok(Change::Keep(Outcome::Made(Ok(record))));
         }
-        if home::IS_BUILT
-            && tells
+        if tells
             && let Some(news) =
                 record.news(before.as_ref(), change, now, (environment_key, identifier))
             && !home::covers(marked, &news)
@@ -114,9 +113,7 @@ pub(crate) async fn change<K: KeyValue>(
         Change::Store(..) => None,
     };
     for attempt in 0..MOST_MARKS {
-        if home::IS_BUILT
-            && let Some(news) = &marked
-        {
+        if let Some(news) = &marked {
             home::mark(store, &key, news, now).await?;
         }
         match update(store, &key, |held| apply(held, marked.as_ref())).await? {

@@ -57,9 +57,7 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
     };
     let host = SpinHost::serving(&request).await;
     let outcome = edge::handle(&host, request).await;
-    if home::IS_BUILT {
-        home::after(outcome.counted, outcome.effects);
-    }
+    home::after(outcome.counted, outcome.effects);
     wire::reply(outcome.reply)
 }
 

@@ -1,9 +1,6 @@
 //! What goes home to the control plane: which identities changed ([`marks`]) and what was asked ([`counts`]), kept
 //! until it is confirmed ([`slots`]), and sent after replies ([`turns`]). Why so: docs/adr/0012-spin-home.md.
 
-/// Whether this build sends anything home: the smallest has no room for it.
-pub(crate) const IS_BUILT: bool = cfg!(any(feature = "home", test));
-
 mod counts;
 mod marks;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the real component brings home to its control plane, whoever is away or killed meanwhile. (A control plane in bad
 //! moods is `yardarm-conformance --home-port`.)
 //!
-//! Skipped, with a word, until `SPIN_FEATURES=upstream scripts/build-spin` has built the component.
+//! Skipped, with a word, until `scripts/build-spin` has built the component.
 
 #![expect(clippy::unwrap_used, reason = "a test's own steps must not fail")]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use running::{Running, SECRET, full_component};
+use running::{Running, SECRET, component};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -70,9 +70,7 @@ async fn published(running: &Running, name: &str) -> String {
 
 #[tokio::test]
 async fn two_hundred_parallel_traits_come_home() {
-    let Some(component) = full_component() else {
-        return;
-    };
+    let Some(component) = component() else { return };
     let state = tempfile::tempdir().unwrap();
     let home = Home::listen(0, SECRET).await.unwrap();
     let running = Running::start_with_home(&component, state.path(), &home.url());
@@ -91,9 +89,7 @@ async fn two_hundred_parallel_traits_come_home() {
 
 #[tokio::test]
 async fn what_was_answered_before_a_kill_comes_home_after_it() {
-    let Some(component) = full_component() else {
-        return;
-    };
+    let Some(component) = component() else { return };
     let state = tempfile::tempdir().unwrap();
     let home = Home::listen(0, SECRET).await.unwrap();
     let mut running = Running::start_with_home(&component, state.path(), &home.url());

@@ -97,20 +97,14 @@ impl Drop for Running {
 
 /// The component, or a word that there is none.
 pub(crate) fn component() -> Option<PathBuf> {
-    built("spin", "scripts/build-spin")
-}
-
-/// The build with all features, or a word that there is none.
-pub(crate) fn full_component() -> Option<PathBuf> {
-    built("spin-upstream", "SPIN_FEATURES=upstream scripts/build-spin")
-}
-
-fn built(folder: &str, command: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let component = root.join(format!("build/{folder}/yardarm.wasm"));
+    let component = root.join("build/spin/yardarm.wasm");
     if component.exists() {
         return Some(component);
     }
-    eprintln!("skipped: no {} ({command} makes it)", component.display());
+    eprintln!(
+        "skipped: no {} (scripts/build-spin makes it)",
+        component.display()
+    );
     None
 }
