@@ -119,7 +119,8 @@ fn reads_the_settings_of_edge_proxy_as_they_are() {
 
     let mut command = like_edge_proxy();
     command.env("CONFIG_PATH", "elsewhere.json");
-    assert!(refused(&command.output().unwrap()).contains("no environment"));
+    let told = refused(&command.output().unwrap());
+    assert_eq!(told, "there is no file elsewhere.json");
     command.args(["--environment", "ser.topSecret=client"]);
     command.env("LOGGING", r#"{"log_format": "json", "log_level": "DEBUG"}"#);
     command.env("SERVER", r#"{"host": "127.0.0.1", "port": 0}"#);
