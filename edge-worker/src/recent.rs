@@ -21,12 +21,14 @@ const MAX_OWING: usize = 4_096;
 /// One identity.
 #[derive(Debug)]
 struct Entry {
-    /// `None`: answers crossed, and which is the later one is not known.
-    record: Option<Arc<IdentityRecord>>,
+    record: Arc<IdentityRecord>,
     /// When it was asked for, milliseconds since the epoch.
     at: i64,
     /// The stamp under which it came in.
     stamp: u64,
+    /// The stamp at which answers to calls that crossed last differed, so that which is the later one is not known;
+    /// 0 once it is.
+    disputed: u64,
 }
 
 /// What was sent as it was remembered.
@@ -63,7 +65,7 @@ impl Recent {
         let entry = self.young.get(name).or_else(|| self.old.get(name))?;
         let fits = self.owing.len() < MAX_OWING || self.owing.contains_key(name);
         let fresh = now - entry.at < period && fits;
-        entry.record.clone().filter(|_| fresh)
+        (fresh && entry.disputed == 0).then(|| Arc::clone(&entry.record))
     }
 
     /// Marks the beginning of a call.
@@ -75,23 +77,35 @@ impl Recent {
         }
     }
 
-    /// Remembers what a call came to, unless another one that ended meanwhile may know better.
+    /// Remembers what a call came to. Where another one ended meanwhile and came to something else, nobody knows which
+    /// is the later: then nothing is at hand until a call that began after that comes to the same as the one before it.
     pub(crate) fn learn(&mut self, name: String, call: Call, record: &IdentityRecord, period: i64) {
-        let known = self.young.get(&name).or_else(|| self.old.get(&name));
-        let crossed = known.is_some_and(|known| known.stamp > call.stamp);
-        let record = (!crossed).then(|| Arc::new(record.clone()));
         self.stamp += 1;
-        let entry = Entry {
+        let known = self.young.get(&name).or_else(|| self.old.get(&name));
+        let crossed = known.filter(|known| known.stamp > call.stamp);
+        let mut entry = Entry {
+            record: Arc::new(record.clone()),
             at: call.at,
             stamp: self.stamp,
-            record,
+            disputed: 0,
         };
+        if let Some(known) = crossed {
+            if *known.record == *record {
+                entry.record = Arc::clone(&known.record);
+                entry.at = call.at.max(known.at);
+                if call.stamp < known.disputed {
+                    entry.disputed = known.disputed;
+                }
+            } else {
+                entry.disputed = self.stamp;
+            }
+        }
         if self.young_bytes > MAX_BYTES / 2 || call.at - self.turned >= period {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
             self.turned = call.at;
         }
-        self.young_bytes += size(&name, entry.record.as_deref());
+        self.young_bytes += size(&name, &entry.record);
         self.young.insert(name, entry);
     }
 
@@ -168,13 +182,13 @@ impl Owed {
 }
 
 /// About how many bytes an entry takes.
-fn size(name: &str, record: Option<&IdentityRecord>) -> usize {
-    let traits = record.map_or(&[][..], |record| &record.traits);
+fn size(name: &str, record: &IdentityRecord) -> usize {
     let text = |value: &TraitScalar| match value {
         TraitScalar::Text(text) => text.len(),
         _ => 0,
     };
-    let traits = traits
+    let traits = record
+        .traits
         .iter()
         .map(|stored| size_of_val(stored) + stored.key.len() + text(&stored.value));
     size_of::<Entry>() + 2 * size_of::<String>() + name.len() + traits.sum::<usize>()
@@ -208,6 +222,29 @@ mod tests {
         recent
             .at_hand("ann", now, PERIOD)
             .map(|held| (*held).clone())
+    }
+
+    #[test]
+    fn calls_that_cross_without_end_are_remembered_once_they_agree() {
+        let mut recent = Recent::default();
+        // Always two under way: each begins before the one before it has come in.
+        let mut under_way = recent.call(0);
+        let mut come = |recent: &mut Recent, now, value| {
+            let next = recent.call(now);
+            learn(recent, std::mem::replace(&mut under_way, next), value);
+            at_hand(recent, now)
+        };
+        let one = Some(record(&[("a", 1)]));
+        assert_eq!(come(&mut recent, 1, 1), one);
+        assert_eq!(come(&mut recent, 2, 1), one);
+        // Somebody changes it, and which of the two answers is the later is not known.
+        assert_eq!(come(&mut recent, 3, 2), None);
+        assert_eq!(come(&mut recent, 4, 1), None);
+        assert_eq!(come(&mut recent, 5, 2), None);
+        // This call was under way when they differed; the next one was not.
+        assert_eq!(come(&mut recent, 6, 2), None);
+        assert_eq!(come(&mut recent, 7, 2), Some(record(&[("a", 2)])));
+        assert_eq!(come(&mut recent, 8, 2), Some(record(&[("a", 2)])));
     }
 
     #[test]
