@@ -31,7 +31,7 @@ pub(crate) async fn send(config: &Config, body: &[u8]) -> (Verdict, String) {
         Err(error) => format!("0 {}", text(&error)),
     };
     let (status, said) = told.split_once(' ').unwrap_or((&told, ""));
-    let verdict = Verdict::of_answer(status.parse().unwrap_or(0), said);
+    let verdict = Verdict::of(status.parse().unwrap_or(0), said);
     (verdict, told)
 }
 

@@ -12,9 +12,15 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
 use super::identity_record::TraitScalar;
+use super::route::{SIGNATURE, TIMESTAMP};
+use super::signature;
+use crate::time::Timestamp;
 
 /// Where a control plane takes deliveries.
 pub const PATH: &str = "/api/v1/edge/deliveries/";
@@ -33,24 +39,33 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What a status means.
-    pub const fn of(status: u16) -> Self {
+    /// What a status means, with what was said. What the control plane refuses it refuses with a JSON object; a 400 in other
+    /// words is that of a proxy, or of a server that expected TLS, and says nothing about the batch.
+    pub fn of(status: u16, said: &str) -> Self {
         match status {
             200..=299 => Self::Confirmed,
-            400 => Self::Refused,
+            400 if said.trim_start().starts_with('{') => Self::Refused,
             413 => Self::TooLarge,
             _ => Self::Later,
         }
     }
+}
 
-    /// The same of a whole answer. What the control plane refuses it refuses with a JSON object; a 400 in other words is
-    /// that of a proxy, or of a server that expected TLS, and says nothing about the batch.
-    pub fn of_answer(status: u16, said: &str) -> Self {
-        match Self::of(status) {
-            Self::Refused if !said.trim_start().starts_with('{') => Self::Later,
-            verdict => verdict,
-        }
-    }
+/// The request that brings a delivery, as JSON, to a control plane's `url`, whose path ends in [`PATH`]: signed.
+pub fn request(
+    url: Uri,
+    secret: &[u8],
+    body: Vec<u8>,
+    now: Timestamp,
+) -> Result<Request<Bytes>, http::Error> {
+    let signature = signature::sign(secret, "POST", url.path(), now.secs(), &body);
+    Request::builder()
+        .method(Method::POST)
+        .uri(url)
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header(&TIMESTAMP, now.secs())
+        .header(&SIGNATURE, signature)
+        .body(body.into())
 }
 
 /// A batch.
@@ -120,10 +135,7 @@ impl Delivery {
         self.id.clear();
         Some((self, second))
     }
-}
 
-/// Leaves up to `keep` rows where they are and gives the others.
-impl Delivery {
     /// The delivery as it is sent: JSON under an id. Where that would be longer than `most` bytes it is several; a single
     /// row is never cut.
     ///
@@ -151,6 +163,7 @@ impl Delivery {
     }
 }
 
+/// Leaves up to `keep` rows where they are and gives the others.
 fn rest<T>(rows: &mut Vec<T>, keep: &mut usize) -> Vec<T> {
     let kept = rows.len().min(*keep);
     *keep -= kept;
@@ -340,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_is_signed_as_it_is_checked() {
+        let url = Uri::from_static("http://home:8000/x/api/v1/edge/deliveries/");
+        let now = Timestamp::from_secs(1_795_357_662);
+        let request = request(url, b"secret", b"{}".to_vec(), now).unwrap();
+        let text = |name| request.headers().get(name)?.to_str().ok();
+        let (timestamp, signature) = (text(&TIMESTAMP), text(&SIGNATURE));
+        let (path, body) = (request.uri().path(), request.body());
+        assert_eq!(path, "/x/api/v1/edge/deliveries/");
+        signature::verify(b"secret", "POST", path, timestamp, signature, body, now).unwrap();
+        assert_eq!(text(&CONTENT_TYPE), Some("application/json"));
+    }
+
+    #[test]
     fn answers_mean_what_the_protocol_says() {
         for (status, verdict) in [
             (200, Verdict::Confirmed),
@@ -347,10 +373,10 @@ mod tests {
             (400, Verdict::Refused),
             (413, Verdict::TooLarge),
         ] {
-            assert_eq!(Verdict::of(status), verdict);
+            assert_eq!(Verdict::of(status, "{}"), verdict);
         }
         for status in [0, 301, 401, 403, 404, 409, 429, 500, 503] {
-            assert_eq!(Verdict::of(status), Verdict::Later, "{status}");
+            assert_eq!(Verdict::of(status, "{}"), Verdict::Later, "{status}");
         }
         for (said, verdict) in [
             (
@@ -363,8 +389,8 @@ mod tests {
             ),
             ("", Verdict::Later),
         ] {
-            assert_eq!(Verdict::of_answer(400, said), verdict, "{said}");
+            assert_eq!(Verdict::of(400, said), verdict, "{said}");
         }
-        assert_eq!(Verdict::of_answer(200, ""), Verdict::Confirmed);
+        assert_eq!(Verdict::of(200, ""), Verdict::Confirmed);
     }
 }

@@ -1,14 +1,13 @@
 //! The signed request that brings a delivery to the control plane, and what the answer means.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use yardarm_core::edge::delivery::{self, Verdict};
-use yardarm_core::edge::signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 use super::DeliverySettings;
+use crate::host::now;
 use crate::outbound::Client;
 
 /// How long to wait for an answer.
@@ -61,16 +60,7 @@ impl Link {
 
     /// Sends a delivery, as JSON.
     pub(super) async fn send(&self, body: Vec<u8>) -> Sent {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
-        let signed = signature::sign(&self.secret, "POST", self.url.path(), now, &body);
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(self.url.clone())
-            .header("content-type", "application/json")
-            .header(TIMESTAMP_HEADER, now)
-            .header(SIGNATURE_HEADER, signed)
-            .body(Bytes::from(body));
+        let request = delivery::request(self.url.clone(), &self.secret, body, now());
         let request = match request {
             Ok(request) => request,
             Err(error) => return Sent::Unreached(error.to_string()),
@@ -93,7 +83,7 @@ fn judge(status: StatusCode, said: &str) -> Sent {
             .trim_end()
             .to_owned()
     };
-    match Verdict::of_answer(status.as_u16(), &said) {
+    match Verdict::of(status.as_u16(), &said) {
         Verdict::Confirmed => return Sent::Confirmed,
         Verdict::Refused => return Sent::Refused(told("")),
         Verdict::TooLarge => return Sent::TooLarge,

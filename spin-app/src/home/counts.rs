@@ -8,13 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
+use http::Uri;
 use spin_sdk::time::sleep;
 use spin_sdk::wasip3::spawn;
 use yardarm_core::edge::Effect;
 use yardarm_core::edge::delivery::{self, Verdict};
-use yardarm_core::edge::signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use yardarm_core::edge::usage::{Counted, Counts, Tally};
 use yardarm_core::time::Timestamp;
 
@@ -36,10 +34,6 @@ const EXCHANGE: Duration = Duration::from_secs(15);
 /// How much of its answer is read, and how much of that is shown to the operator, in characters.
 const ANSWER: usize = 64 << 10;
 const SHOWN: usize = 200;
-
-// By text, each would bring the table of all names that HTTP knows into the component.
-static TIMESTAMP: HeaderName = HeaderName::from_static(TIMESTAMP_HEADER);
-static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 
 thread_local! {
     static TALLY: RefCell<Tally> = RefCell::new(Tally::new(MOST));
@@ -131,20 +125,12 @@ impl Courier for Messenger {
         };
         let url = format!("{url}{}", delivery::PATH);
         let uri = Uri::try_from(url).map_err(|error| error.to_string())?;
-        let seconds = self.now().secs();
-        let signature = signature::sign(&secret, "POST", uri.path(), seconds, &body);
-        let signature = HeaderValue::try_from(signature).map_err(|error| error.to_string())?;
-        let mut request = Request::new(body.into());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(&TIMESTAMP, HeaderValue::from(seconds));
-        headers.insert(&SIGNATURE, signature);
+        let request = delivery::request(uri, &secret, body, self.now());
+        let request = request.map_err(|error| error.to_string())?;
         let answer = outbound::send(request, ANSWER, EXCHANGE).await?;
         let said = String::from_utf8_lossy(answer.body());
         let status = answer.status();
-        let verdict = Verdict::of_answer(status.as_u16(), &said);
+        let verdict = Verdict::of(status.as_u16(), &said);
         let said: String = said.chars().take(SHOWN).collect();
         Ok((verdict, format!("{status} {said:?}")))
     }
