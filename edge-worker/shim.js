@@ -25,14 +25,25 @@ addEventListener("error", (event) => {
   if (event.error instanceof WebAssembly.RuntimeError) state.criticalError = true;
 });
 
+function answer(request, body, env, context) {
+  enter();
+  try {
+    const reply = rust.answer(request, body, env, context);
+    return reply instanceof Promise ? reply.catch(fail) : reply;
+  } catch (error) {
+    fail(error);
+  }
+}
+
 export default {
-  async fetch(request, env, context) {
-    enter();
-    try {
-      return await rust.fetch(request, env, context);
-    } catch (error) {
-      fail(error);
+  fetch(request, env, context) {
+    switch (request.method) {
+      case "GET":
+      case "HEAD":
+      case "OPTIONS":
+        return answer(request, undefined, env, context);
     }
+    return request.arrayBuffer().then((body) => answer(request, new Uint8Array(body), env, context));
   },
 };
 

@@ -12,6 +12,7 @@
 //! shared between requests, since a promise belongs to the request that made it; only finished
 //! values live in `thread_local!`.
 
+mod at_once;
 mod config;
 mod environments;
 mod home;
@@ -32,16 +33,42 @@ mod streams;
 mod usage;
 mod wire;
 
-use worker::{Context, Delay, Env, event, web_sys};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use worker::js_sys::futures::future_to_promise;
+use worker::{Context, Delay, Env, console_error, web_sys, worker_sys};
 use yardarm_core::edge;
 use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 
 use crate::config::Config;
 
-/// Answers one request.
-#[event(fetch)]
-async fn fetch(
-    request: wire::Incoming,
+/// Answers one request, whose body JavaScript has read where its method has one: a `Response`, or a
+/// `Promise` of one where the answer waits for another place. Most wait for none, and promises cost
+/// about what evaluating their flags does (docs/adr/0003-worker-entry.md).
+///
+/// # Errors
+///
+/// The platform refused to make a response.
+#[wasm_bindgen]
+pub fn answer(
+    request: web_sys::Request,
+    body: Option<Vec<u8>>,
+    env: Env,
+    context: worker_sys::Context,
+) -> Result<JsValue, JsValue> {
+    let answering = async move {
+        let reply = respond(&request, body, env, Context::new(context)).await;
+        let reply = reply.or_else(|error| {
+            console_error!("{error}");
+            wire::server_error()
+        });
+        Ok(JsValue::from(reply?))
+    };
+    at_once::poll(answering).unwrap_or_else(|waits| Ok(future_to_promise(waits).into()))
+}
+
+async fn respond(
+    request: &web_sys::Request,
+    body: Option<Vec<u8>>,
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
@@ -49,7 +76,7 @@ async fn fetch(
         .home
         .as_ref()
         .is_some_and(|home| home.counts);
-    let Some(request) = request.read(counts).await? else {
+    let Some(request) = wire::read(request, body, counts) else {
         return wire::bad_request();
     };
     let host = host::WorkerHost::new(env, context);

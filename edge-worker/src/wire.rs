@@ -12,8 +12,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use worker::js_sys::Uint8Array;
-use worker::js_sys::futures::JsFuture;
-use worker::{FromRequest, web_sys};
+use worker::web_sys;
 use yardarm_core::edge::usage::{LABEL_HEADERS, is_labelled};
 use yardarm_core::edge::{READ_HEADERS, read_headers};
 use yardarm_core::snapshot::Snapshot;
@@ -70,53 +69,37 @@ struct Body {
     made: Uint8Array,
 }
 
-/// A request, not read yet.
-pub(crate) struct Incoming(web_sys::Request);
-
-impl FromRequest for Incoming {
-    fn from_raw(request: web_sys::Request) -> Result<Self, impl Into<Box<dyn std::error::Error>>> {
-        Ok::<_, worker::Error>(Self(request))
+/// A request as the core takes it, with what usage is counted by where it `counts`; `None` if its
+/// method or target is none.
+pub(crate) fn read(
+    request: &web_sys::Request,
+    body: Option<Vec<u8>>,
+    counts: bool,
+) -> Option<Request<Bytes>> {
+    let line = request_line(request);
+    let (method, authority, target) = parse_line(&line)?;
+    let labels = counts && is_labelled(target.path());
+    let wanted = mask(read_headers(&method, target.path()), labels);
+    NAMED.with(|()| ());
+    let mut parsed = parse_headers(&headers(request, wanted));
+    if labels && let Ok(host) = HeaderValue::from_str(authority) {
+        parsed.insert(HOST, host);
     }
+    let mut request = Request::new(body.unwrap_or_default().into());
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = parsed;
+    Some(request)
 }
 
-impl Incoming {
-    /// Reads it, with what usage is counted by where it `counts`; `None` if its method or target is none.
-    pub(crate) async fn read(self, counts: bool) -> worker::Result<Option<Request<Bytes>>> {
-        let line = request_line(&self.0);
-        let Some((method, authority, target)) = parse_line(&line) else {
-            return Ok(None);
-        };
-        let labels = counts && is_labelled(target.path());
-        let wanted = read_headers(&method, target.path());
-        let mut headers = parse_headers(&self.headers(wanted, labels));
-        if labels && let Ok(host) = HeaderValue::from_str(authority) {
-            headers.insert(HOST, host);
-        }
-        let body = match method {
-            Method::GET | Method::HEAD | Method::OPTIONS => Bytes::new(),
-            _ => {
-                let buffer = JsFuture::from(self.0.array_buffer()?).await?;
-                Bytes::from(Uint8Array::new(&buffer).to_vec())
-            }
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Ok(Some(request))
-    }
-
-    fn headers(&self, wanted: &[HeaderName], labels: bool) -> String {
-        NAMED.with(|()| ());
-        let bits = READ_HEADERS.iter().enumerate();
-        let mut mask = bits.fold(0, |mask, (bit, name)| {
-            mask | (u32::from(wanted.contains(name)) << bit)
-        });
-        if labels {
-            mask |= ((1 << LABELS.len()) - 1) << READ_HEADERS.len();
-        }
-        headers(&self.0, mask)
-    }
+/// A bit for each of [`names`] that is to be read.
+fn mask(wanted: &[HeaderName], labels: bool) -> u32 {
+    let bits = READ_HEADERS.iter().enumerate();
+    let mask = bits.fold(0, |mask, (bit, name)| {
+        mask | (u32::from(wanted.contains(name)) << bit)
+    });
+    let labels = if labels { (1 << LABELS.len()) - 1 } else { 0 };
+    mask | labels << READ_HEADERS.len()
 }
 
 /// Method, host, and path with query of `METHOD absolute-url`.
@@ -236,8 +219,17 @@ fn prepared(snapshot: &Snapshot, body: &Bytes) -> Option<Uint8Array> {
 
 /// The reply to a request that cannot be read.
 pub(crate) fn bad_request() -> worker::Result<web_sys::Response> {
-    let head = head(400, "content-type\napplication/json\n".to_owned())?;
-    Ok(respond_with_copy(br#"{"detail":"Bad request."}"#, &head)?)
+    apology(400, br#"{"detail":"Bad request."}"#)
+}
+
+/// The reply where the core's could not be given.
+pub(crate) fn server_error() -> worker::Result<web_sys::Response> {
+    apology(500, br#"{"detail":"Internal server error."}"#)
+}
+
+fn apology(status: u16, body: &[u8]) -> worker::Result<web_sys::Response> {
+    let head = head(status, "content-type\napplication/json\n".to_owned())?;
+    Ok(respond_with_copy(body, &head)?)
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ pack_worker() {
   rm -f "$out/made-of"
   staging=$(mktemp -d target/pack-worker.XXXXXX)
   "$tools/yardarm-worker-bindgen" "$compiled" "$staging"
-  "$wasm_opt" "${WASM_OPT_LEVEL:--O3}" "$staging/index_bg.wasm" -o "$staging/optimised.wasm" ${KEEP_NAMES:+--debuginfo} \
+  # What is called from one place is not moved there unless it is small: packed, that costs a twelfth more (docs/adr/0003).
+  "$wasm_opt" "${WASM_OPT_LEVEL:--O3}" -ocimfs=20 "$staging/index_bg.wasm" -o "$staging/optimised.wasm" ${KEEP_NAMES:+--debuginfo} \
     --enable-mutable-globals --enable-sign-ext --enable-nontrapping-float-to-int --enable-bulk-memory \
     --enable-multivalue --enable-reference-types --enable-exception-handling
   cp "$shim" "$staging/shim.js"
