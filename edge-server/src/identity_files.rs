@@ -284,7 +284,9 @@ impl Weighter<Name, Remembered> for RecordSize {
             };
             (size_of_val(stored) + stored.key.len() + text) as u64
         });
-        RECORD_OVERHEAD + name + bytes.sum::<u64>()
+        let deleted = remembered.iter().flat_map(|record| &record.deleted);
+        let deleted = deleted.map(|mark| (size_of_val(mark) + mark.key.len()) as u64);
+        RECORD_OVERHEAD + name + bytes.sum::<u64>() + deleted.sum::<u64>()
     }
 }
 

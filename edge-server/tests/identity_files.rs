@@ -104,6 +104,7 @@ async fn an_identity_is_made_once_and_found_after_a_restart() {
         id: None,
         created_at_micros: NOW.micros(),
         traits,
+        deleted: Vec::new(),
     };
     assert_eq!(found, expected);
     assert_eq!(

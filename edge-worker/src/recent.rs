@@ -191,7 +191,12 @@ fn size(name: &str, record: &IdentityRecord) -> usize {
         .traits
         .iter()
         .map(|stored| size_of_val(stored) + stored.key.len() + text(&stored.value));
-    size_of::<Entry>() + 2 * size_of::<String>() + name.len() + traits.sum::<usize>()
+    let deleted = record
+        .deleted
+        .iter()
+        .map(|mark| size_of_val(mark) + mark.key.len());
+    let traits = traits.chain(deleted).sum::<usize>();
+    size_of::<Entry>() + 2 * size_of::<String>() + name.len() + traits
 }
 
 #[cfg(test)]

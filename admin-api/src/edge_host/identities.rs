@@ -1,11 +1,12 @@
 //! Identities with their traits in the control plane's Postgres.
 
 use chrono::{DateTime, Utc};
+use yardarm_core::edge::delivery::TraitVersion;
 use yardarm_core::edge::{ChangeError, IdentityRecord, StoredTrait, TraitChange, Unavailable};
 use yardarm_core::time::Timestamp;
 use yardarm_edge::Identities;
 
-use super::traits::{Columns, TraitRow, difference};
+use super::traits::{Columns, TraitRow, difference, marks};
 use crate::sql::edge_host as sql;
 use crate::store::{Pool, Queries as _, Write, row};
 
@@ -22,12 +23,31 @@ row! {
     }
 }
 
+row! {
+    struct DeletedRow {
+        trait_key: String,
+        deleted_at_micros: i64,
+    }
+}
+
+impl From<DeletedRow> for TraitVersion {
+    fn from(row: DeletedRow) -> Self {
+        Self {
+            key: row.trait_key,
+            value: None,
+            changed_at_micros: row.deleted_at_micros,
+        }
+    }
+}
+
 impl IdentityRow {
     fn with(self, traits: Vec<StoredTrait>) -> IdentityRecord {
         IdentityRecord {
             id: Some(self.id),
             created_at_micros: self.created_at.timestamp_micros(),
             traits,
+            // Only changes need them.
+            deleted: Vec::new(),
         }
     }
 }
@@ -64,8 +84,14 @@ impl PostgresIdentities {
         let tx = db.write(None).await?;
         let (row, created) = get_or_create(&tx, api_key, identifier, now).await?;
         let traits: Vec<TraitRow> = tx.all(sql::TRAITS, [&row.id]).await?;
+        let row_id = row.id;
         let mut record = row.with(traits.into_iter().map(Into::into).collect());
-        let before = record.traits.clone();
+        if !created && record.is_unchanged_by(change) {
+            return Ok(Ok(record));
+        }
+        let deleted: Vec<DeletedRow> = tx.all(sql::DELETED, [&row_id]).await?;
+        record.deleted = deleted.into_iter().map(Into::into).collect();
+        let before = record.clone();
         if let Err(refused) = record.apply(change, Timestamp(now.timestamp_micros())) {
             // The transaction is dropped: an identity that a refused change would have made is not.
             return Ok(Err(refused));
@@ -107,12 +133,20 @@ async fn get_or_create(
 /// one are answered without (flagsmith-observed.md 3.4).
 async fn save(
     tx: &Write<'_>,
-    before: &[StoredTrait],
+    before: &IdentityRecord,
     record: &mut IdentityRecord,
     created: bool,
 ) -> anyhow::Result<()> {
     let mut ids = Vec::new();
-    let difference = difference(before, &record.traits);
+    let marks = marks(before, record);
+    if !marks.exhumed.is_empty() {
+        tx.run(sql::EXHUME, [&record.id, &marks.exhumed]).await?;
+    }
+    if !marks.buried.is_empty() {
+        tx.run(sql::BURY, [&record.id, &marks.buried, &marks.buried_at])
+            .await?;
+    }
+    let difference = difference(&before.traits, &record.traits);
     if !difference.delete.is_empty() {
         tx.run(sql::DELETE_TRAITS, [&difference.delete]).await?;
     }

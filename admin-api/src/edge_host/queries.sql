@@ -48,6 +48,32 @@ set value_type = :value_type,
     changed_at_micros = :changed_at
 where id = :id;
 
+-- What was deleted lately, also of an identity of that name before it.
+--! deleted (identity_id)
+select deleted.trait_key, deleted.deleted_at_micros
+from identity
+join deleted_trait as deleted
+    on deleted.environment_id = identity.environment_id
+    and deleted.identifier = identity.identifier
+where identity.id = :identity_id;
+
+--! bury (identity_id, trait_keys, deleted_at)
+insert into deleted_trait (environment_id, identifier, trait_key, deleted_at_micros)
+select identity.environment_id, identity.identifier, gone.trait_key, gone.deleted_at
+from identity
+cross join unnest(:trait_keys::text[], :deleted_at::bigint[]) as gone (trait_key, deleted_at)
+where identity.id = :identity_id
+on conflict on constraint deleted_trait_pkey do update
+set deleted_at_micros = excluded.deleted_at_micros;
+
+--! exhume (identity_id, trait_keys)
+delete from deleted_trait as deleted
+using identity
+where identity.id = :identity_id
+  and deleted.environment_id = identity.environment_id
+  and deleted.identifier = identity.identifier
+  and deleted.trait_key = any(:trait_keys);
+
 --! delete_traits (ids)
 delete from identity_trait
 where id = any(:ids);

@@ -1,6 +1,6 @@
 //! Stored traits as rows and back, and what has to be written after a change: pure.
 
-use yardarm_core::edge::{StoredTrait, TraitScalar};
+use yardarm_core::edge::{IdentityRecord, StoredTrait, TraitScalar};
 
 use crate::store::row;
 
@@ -108,6 +108,32 @@ pub(super) fn difference<'a>(before: &[StoredTrait], after: &'a [StoredTrait]) -
     difference
 }
 
+/// What to write of deletions so that `before` becomes `after`.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Marks<'a> {
+    /// Traits that are deleted, or were deleted later, and when.
+    pub(super) buried: Vec<&'a str>,
+    pub(super) buried_at: Vec<i64>,
+    /// Traits that are set again, or whose deletion is forgotten.
+    pub(super) exhumed: Vec<&'a str>,
+}
+
+/// Compares what two states of an identity remember of deletions.
+pub(super) fn marks<'a>(before: &'a IdentityRecord, after: &'a IdentityRecord) -> Marks<'a> {
+    let mut marks = Marks::default();
+    for mark in &after.deleted {
+        if before.deleted_at(&mark.key) != Some(mark.changed_at_micros) {
+            marks.buried.push(&mark.key);
+            marks.buried_at.push(mark.changed_at_micros);
+        }
+    }
+    let before = before.deleted.iter().map(|mark| mark.key.as_str());
+    marks.exhumed = before
+        .filter(|key| after.deleted_at(key).is_none())
+        .collect();
+    marks
+}
+
 fn same(old: &StoredTrait, new: &StoredTrait) -> bool {
     old.value == new.value && old.changed_at_micros == new.changed_at_micros
 }
@@ -123,6 +149,31 @@ mod tests {
             value: TraitScalar::Int(value),
             changed_at_micros: 0,
         }
+    }
+
+    #[test]
+    fn of_deletions_too() {
+        use yardarm_core::edge::delivery::TraitVersion;
+
+        let record = |deleted: &[(&str, i64)]| IdentityRecord {
+            deleted: deleted
+                .iter()
+                .map(|(key, at)| TraitVersion {
+                    key: (*key).to_owned(),
+                    value: None,
+                    changed_at_micros: *at,
+                })
+                .collect(),
+            ..IdentityRecord::default()
+        };
+        let before = record(&[("a", 1), ("b", 2), ("c", 3)]);
+        let after = record(&[("c", 3), ("b", 5), ("d", 4)]);
+        let expected = Marks {
+            buried: vec!["b", "d"],
+            buried_at: vec![5, 4],
+            exhumed: vec!["a"],
+        };
+        assert_eq!(marks(&before, &after), expected);
     }
 
     #[test]

@@ -15,4 +15,4 @@ mod gather;
 mod take;
 
 pub(crate) use gather::fits;
-pub(crate) use take::{Sender, Taken, forget_batches, take};
+pub(crate) use take::{Sender, Taken, forget_batches, forget_deleted, take};

@@ -47,22 +47,102 @@ where identity.environment_id = seen.environment_id
   and identity.identifier = seen.identifier
   and identity.created_at > seen.created_at;
 
---! delete_traits (identity_ids, keys, at)
-delete from identity_trait
-using unnest(:identity_ids::bigint[], :keys::text[], :at::bigint[]) as gone (identity_id, trait_key, at)
-where identity_trait.identity_id = gone.identity_id
-  and identity_trait.trait_key = gone.trait_key
-  and identity_trait.changed_at_micros < gone.at;
+-- A deletion stays known, whether the trait was there or not, unless something later is known already.
+--! delete_traits (identity_ids, keys, at, forgotten)
+with gone as (
+    select identity.id, identity.environment_id, identity.identifier, gone.trait_key, gone.at
+    from unnest(:identity_ids::bigint[], :keys::text[], :at::bigint[]) as gone (identity_id, trait_key, at)
+    join identity on identity.id = gone.identity_id
+    left join identity_trait as stored
+        on stored.identity_id = gone.identity_id
+        and stored.trait_key = gone.trait_key
+    where stored.changed_at_micros is null
+       or stored.changed_at_micros < gone.at
+),
+deleted as (
+    delete from identity_trait
+    using gone
+    where identity_trait.identity_id = gone.id
+      and identity_trait.trait_key = gone.trait_key
+)
+insert into deleted_trait (environment_id, identifier, trait_key, deleted_at_micros)
+select environment_id, identifier, trait_key, at
+from gone
+where at > :forgotten
+on conflict on constraint deleted_trait_pkey do update
+set deleted_at_micros = excluded.deleted_at_micros
+where deleted_trait.deleted_at_micros < excluded.deleted_at_micros;
 
--- The later change of a trait stays; a tie stays as it is.
+-- The latest so many of an identity stay.
+--! forget_most_deleted (identity_ids, at_most)
+delete from deleted_trait
+using (
+    select
+        deleted.environment_id,
+        deleted.identifier,
+        deleted.trait_key,
+        row_number() over (
+            partition by deleted.environment_id, deleted.identifier
+            order by deleted.deleted_at_micros desc
+        ) as place
+    from (select distinct unnest(:identity_ids::bigint[]) as id) as seen
+    join identity on identity.id = seen.id
+    join deleted_trait as deleted
+        on deleted.environment_id = identity.environment_id
+        and deleted.identifier = identity.identifier
+) as old
+where old.place > :at_most
+  and deleted_trait.environment_id = old.environment_id
+  and deleted_trait.identifier = old.identifier
+  and deleted_trait.trait_key = old.trait_key;
+
+--! forget_deleted (before)
+delete from deleted_trait where deleted_at_micros < :before;
+
+-- The later change of a trait stays, a deletion like any other; a tie stays as it is.
 --! upsert_traits (identity_ids, keys, value_types, strings, integers, booleans, floats, at)
+with seen as (
+    select *
+    from unnest(
+        :identity_ids::bigint[], :keys::text[], :value_types::text[], :strings::text[], :integers::bigint[],
+        :booleans::boolean[], :floats::double precision[], :at::bigint[]
+    ) as seen (
+        identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, at
+    )
+),
+deleted as (
+    select
+        seen.identity_id,
+        deleted.environment_id,
+        deleted.identifier,
+        deleted.trait_key,
+        deleted.deleted_at_micros >= seen.at as is_later
+    from seen
+    join identity on identity.id = seen.identity_id
+    join deleted_trait as deleted
+        on deleted.environment_id = identity.environment_id
+        and deleted.identifier = identity.identifier
+        and deleted.trait_key = seen.trait_key
+),
+exhumed as (
+    delete from deleted_trait
+    using deleted
+    where not deleted.is_later
+      and deleted_trait.environment_id = deleted.environment_id
+      and deleted_trait.identifier = deleted.identifier
+      and deleted_trait.trait_key = deleted.trait_key
+)
 insert into identity_trait (
     identity_id, trait_key, value_type, string_value, integer_value, boolean_value, float_value, changed_at_micros
 )
 select *
-from unnest(
-    :identity_ids::bigint[], :keys::text[], :value_types::text[], :strings::text[], :integers::bigint[],
-    :booleans::boolean[], :floats::double precision[], :at::bigint[]
+from seen
+where not exists (
+    select
+    from deleted
+    where deleted.is_later
+      and deleted.identity_id = seen.identity_id
+      and deleted.trait_key = seen.trait_key
 )
 on conflict on constraint identity_trait_key_key do update
 set value_type = excluded.value_type,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use yardarm_core::edge::IdentityRecord;
 use yardarm_core::edge::delivery::Delivery;
 
 use super::gather::{Gathered, Place, gather};
@@ -193,11 +194,20 @@ impl<'a> Traits<'a> {
 
     async fn store(&self, tx: &Write<'_>) -> anyhow::Result<()> {
         if !self.deleted.is_empty() {
+            let forgotten = tx.now().timestamp_micros() - IdentityRecord::DELETED_FOR;
+            let most = i64::try_from(IdentityRecord::MOST_DELETED).unwrap_or(i64::MAX);
             tx.run(
                 sql::DELETE_TRAITS,
-                [&self.deleted_from, &self.deleted, &self.deleted_at],
+                [
+                    &self.deleted_from,
+                    &self.deleted,
+                    &self.deleted_at,
+                    &forgotten,
+                ],
             )
             .await?;
+            tx.run(sql::FORGET_MOST_DELETED, [&self.deleted_from, &most])
+                .await?;
         }
         if !self.keys.is_empty() {
             tx.run(
@@ -223,6 +233,13 @@ impl<'a> Traits<'a> {
 pub(crate) async fn forget_batches(pool: &Pool, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let db = pool.get().await?;
     Ok(db.run(sql::FORGET_BATCHES, [&(now - REMEMBERED)]).await?)
+}
+
+/// Forgets deletions of traits that no older change follows any more.
+pub(crate) async fn forget_deleted(pool: &Pool, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let before = now.timestamp_micros() - IdentityRecord::DELETED_FOR;
+    let db = pool.get().await?;
+    Ok(db.run(sql::FORGET_DELETED, [&before]).await?)
 }
 
 fn saturating(count: u64) -> i64 {

@@ -29,7 +29,9 @@ mod targets;
 pub(crate) use assemble::{Assembled, assemble};
 pub use export::ExportSettings;
 pub(crate) use export::{is_export, objection as export_objection};
-pub(crate) use identities::{mark_identity, mark_trait_everywhere, mark_traits};
+pub(crate) use identities::{
+    bury_trait_everywhere, bury_traits, mark_identity, mark_renamed, mark_traits,
+};
 pub use mounted::Mounted;
 pub(crate) use mounted::MountedSlot;
 pub(crate) use outbox::changed_keys;

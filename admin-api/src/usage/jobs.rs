@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::store::UsageStore;
-use crate::intake::forget_batches;
+use crate::intake::{forget_batches, forget_deleted};
 use crate::jobs::{Job, Next, Runner, enqueue};
 use crate::store::Pool;
 
@@ -60,6 +60,7 @@ impl Job for Forget {
         let now = keeper.pool.clock().now();
         keeper.store.forget(now).await?;
         forget_batches(&keeper.pool, now).await?;
+        forget_deleted(&keeper.pool, now).await?;
         Ok(Next::Again(FORGET))
     }
 }

@@ -58,13 +58,13 @@ pub(crate) fn id(number: u32) -> String {
     format!("{number:032x}")
 }
 
-fn seen(environment: &str, identifier: &str, at: i64, traits: &Value) -> Value {
+pub(crate) fn seen(environment: &str, identifier: &str, at: i64, traits: &Value) -> Value {
     json!({
         "environment_key": environment, "identifier": identifier, "created_at_micros": at, "traits": traits,
     })
 }
 
-fn batch(number: u32, identities: &[Value]) -> Value {
+pub(crate) fn batch(number: u32, identities: &[Value]) -> Value {
     json!({"id": id(number), "edge": "worker", "identities": identities})
 }
 

@@ -8,6 +8,7 @@ mod app;
 mod beyond_edges;
 mod convergence;
 mod database_tls;
+mod deleted_traits;
 mod deliveries;
 mod document;
 mod edge;

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use yardarm::app::Clock;
 use yardarm_core::edge::signature;
 use yardarm_core::time::Timestamp;
 
@@ -79,6 +80,20 @@ async fn until_traits(edge: &RemoteEdge, identifier: &str, wanted: &[(&str, Valu
     }
 }
 
+/// Hands changes of identities to an edge, as a control plane does.
+async fn hand(edge: &RemoteEdge, body: &Value) {
+    let path = "/edge/v1/environments/env/identities";
+    let (body, at) = (body.to_string(), Clock::system().now().timestamp());
+    let signature = signature::sign(SECRET.as_bytes(), "POST", path, at, body.as_bytes());
+    let sent = reqwest::Client::new()
+        .post(format!("{}{path}", edge.url()))
+        .header(signature::TIMESTAMP_HEADER, at)
+        .header(signature::SIGNATURE_HEADER, signature)
+        .body(body)
+        .send();
+    assert_eq!(sent.await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn edits_of_people_reach_an_edge_that_was_away_too() {
     let (t, served, ann, _world) = start().await;
@@ -132,6 +147,7 @@ async fn edits_of_people_reach_an_edge_that_was_away_too() {
     .await;
 
     // Another name, a trait deleted from everybody, and the identity itself.
+    let before = Clock::system().now().timestamp_micros();
     let named = format!("{IDENTITIES}{alice}/");
     ann.patch(&named, json!({"identifier": "alicia"}))
         .await
@@ -148,6 +164,23 @@ async fn edits_of_people_reach_an_edge_that_was_away_too() {
     until_traits(&edge, "alicia", &[("ratio", json!(2.0))]).await;
     ann.delete(&named).await.expect(204);
     until_traits(&edge, "alicia", &[]).await;
+
+    // What comes late and is older than the deletions changes nothing.
+    let old = |key: &str, at| json!({"key": key, "value": "old", "changed_at_micros": at});
+    let change = |traits: Value| json!({"identities": [{"environment_key": "env", "identifier": "alicia", "created_at_micros": 1, "traits": traits}]});
+    hand(
+        &edge,
+        &change(json!([old("tier", before), old("ratio", before)])),
+    )
+    .await;
+    until_traits(&edge, "alicia", &[]).await;
+    let after = Clock::system().now().timestamp_micros();
+    hand(
+        &edge,
+        &change(json!([old("tier", before), old("ratio", after)])),
+    )
+    .await;
+    until_traits(&edge, "alicia", &[("ratio", json!("old"))]).await;
     let left: i64 = t
         .sql()
         .await

@@ -223,6 +223,7 @@ mod tests {
     use super::super::identity_record::StoredTrait;
     use super::super::submission::SentValue;
     use super::*;
+    use crate::edge::delivery::TraitVersion;
 
     const OPEN: Settings = Settings {
         gone: false,
@@ -248,6 +249,11 @@ mod tests {
                 stored(2, "vip", TraitScalar::Bool(true)),
                 stored(3, "score", TraitScalar::Float(1.5)),
             ],
+            deleted: vec![TraitVersion {
+                key: "gone".to_owned(),
+                value: None,
+                changed_at_micros: 1,
+            }],
         }
     }
 

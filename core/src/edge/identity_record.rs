@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::deleted_traits::later;
 use super::delivery::TraitVersion;
 use crate::time::Timestamp;
 
@@ -103,7 +104,7 @@ impl StoredTrait {
     fn set(&mut self, value: &TraitScalar, now: Timestamp) {
         if self.value != *value {
             self.value = value.clone();
-            self.changed_at_micros = now.micros().max(self.changed_at_micros.saturating_add(1));
+            self.changed_at_micros = later(self.changed_at_micros, now);
         }
     }
 }
@@ -118,6 +119,10 @@ pub struct IdentityRecord {
     pub created_at_micros: i64,
     /// Traits in stored order.
     pub traits: Vec<StoredTrait>,
+    /// Traits that were deleted lately, without values, so that an older change of one that arrives later does not bring
+    /// it back. In no answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<TraitVersion>,
 }
 
 /// A change of an identity's stored traits.
@@ -134,7 +139,8 @@ pub enum TraitChange {
         /// How much; may be negative.
         by: i64,
     },
-    /// Takes over what was changed elsewhere, each trait where that change is later than the one known.
+    /// Takes over what was changed elsewhere, each trait where that change is later than the one known,
+    /// deletions included.
     Adopt(Vec<TraitVersion>),
     /// Traits that were sent here at their times and are told only now, as a host had them in memory just
     /// so ([`super::Host::sent_as_held`]): each is set unless it is stored so or changed since it was sent.
@@ -171,13 +177,13 @@ impl IdentityRecord {
                 Ok(())
             }
             TraitChange::Adopt(versions) => {
-                self.adopt(versions);
+                self.adopt(versions, now);
                 Ok(())
             }
             TraitChange::Sent(versions) => {
                 let differs = |sent: &&TraitVersion| self.get(&sent.key) != sent.value.as_ref();
                 let differing: Vec<_> = versions.iter().filter(differs).cloned().collect();
-                self.adopt(&differing);
+                self.adopt(&differing, now);
                 Ok(())
             }
             TraitChange::Increment { key, by } => {
@@ -227,14 +233,13 @@ impl IdentityRecord {
             match (value, place) {
                 (Some(value), Some(place)) => self.traits[place].set(value, now),
                 (Some(value), None) => {
-                    self.traits.push(StoredTrait {
-                        id: None,
-                        key: key.clone(),
-                        value: value.clone(),
-                        changed_at_micros: now.micros(),
-                    });
+                    let stored = self.begin(key, value, now);
+                    self.traits.push(stored);
                 }
-                (None, Some(place)) => drop(self.traits.remove(place)),
+                (None, Some(place)) => {
+                    let stored = self.traits.remove(place);
+                    self.bury(stored.key, later(stored.changed_at_micros, now), now);
+                }
                 (None, None) => {}
             }
         }
@@ -259,17 +264,12 @@ impl IdentityRecord {
                 }
                 (Some(value), None) => {
                     places.insert(key.clone(), slots.len());
-                    let stored = StoredTrait {
-                        id: None,
-                        key: key.clone(),
-                        value: value.clone(),
-                        changed_at_micros: now.micros(),
-                    };
-                    slots.push(Some(stored));
+                    slots.push(Some(self.begin(key, value, now)));
                 }
                 (None, _) => {
-                    if let Some(place) = places.remove(key) {
-                        slots[place] = None;
+                    let place = places.remove(key);
+                    if let Some(stored) = place.and_then(|place| slots[place].take()) {
+                        self.bury(stored.key, later(stored.changed_at_micros, now), now);
                     }
                 }
             }
@@ -463,6 +463,7 @@ mod tests {
                     changed_at_micros: 8,
                 },
             ],
+            deleted: Vec::new(),
         };
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(

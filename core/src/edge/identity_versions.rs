@@ -1,52 +1,59 @@
 //! How changes of one identity that were made in different places come together: trait by trait, the
-//! later change wins.
-//!
-//! A deleted trait leaves no trace in a record, so a change from elsewhere that is older than a deletion
-//! and arrives after it brings the trait back. A trace for every deletion would make records
-//! grow without bound; the case needs two places to change one trait of one identity within one delivery's
-//! time.
+//! later change wins, and a deletion is a change like any other (`deleted_traits`). Of two changes of
+//! the same microsecond the one that was there stays.
 
 use std::collections::HashMap;
 
+use super::deleted_traits::later;
 use super::delivery::{IdentityChange, TraitVersion};
 use super::identity_record::{IdentityRecord, StoredTrait, TraitChange};
 use crate::time::Timestamp;
 
 impl IdentityRecord {
-    /// Takes over each trait whose version is later than the one stored. Taking the same versions
+    /// Takes over each trait whose version is later than the one known. Taking the same versions
     /// again, or in another order, comes to the same.
-    pub(super) fn adopt(&mut self, versions: &[TraitVersion]) {
+    pub(super) fn adopt(&mut self, versions: &[TraitVersion], now: Timestamp) {
         for version in versions {
-            let place = self
-                .traits
-                .iter()
-                .position(|stored| stored.key == version.key);
-            match (&version.value, place) {
-                (value, Some(place)) => {
+            let TraitVersion {
+                key,
+                value,
+                changed_at_micros: at,
+            } = version;
+            let place = self.traits.iter().position(|stored| stored.key == *key);
+            let known = match place {
+                Some(place) => Some(self.traits[place].changed_at_micros),
+                None => self.deleted_at(key),
+            };
+            if known.is_some_and(|known| known >= *at) {
+                continue;
+            }
+            match (value, place) {
+                (Some(value), Some(place)) => {
                     let stored = &mut self.traits[place];
-                    if stored.changed_at_micros >= version.changed_at_micros {
-                        continue;
-                    }
-                    if let Some(value) = value {
-                        stored.value = value.clone();
-                        stored.changed_at_micros = version.changed_at_micros;
-                    } else {
+                    stored.value = value.clone();
+                    stored.changed_at_micros = *at;
+                }
+                (Some(value), None) => {
+                    self.exhume(key);
+                    self.traits.push(StoredTrait {
+                        id: None,
+                        key: key.clone(),
+                        value: value.clone(),
+                        changed_at_micros: *at,
+                    });
+                }
+                (None, place) => {
+                    if let Some(place) = place {
                         self.traits.remove(place);
                     }
+                    self.bury(key.clone(), *at, now);
                 }
-                (Some(value), None) => self.traits.push(StoredTrait {
-                    id: None,
-                    key: version.key.clone(),
-                    value: value.clone(),
-                    changed_at_micros: version.changed_at_micros,
-                }),
-                (None, None) => {}
             }
         }
     }
 
-    /// What has to be told to others after a change at `now`: the traits that are new or another than in
-    /// `before`, and those that went.
+    /// What has to be told to others after a change at `now`: the traits that are new, another or of another time than
+    /// in `before`, and those that went.
     pub fn versions_since(&self, before: &[StoredTrait], now: Timestamp) -> Vec<TraitVersion> {
         let mut gone: HashMap<&str, &StoredTrait> = before
             .iter()
@@ -55,7 +62,10 @@ impl IdentityRecord {
         let mut versions = Vec::new();
         for stored in &self.traits {
             let old = gone.remove(stored.key.as_str());
-            if old.is_none_or(|old| old.value != stored.value) {
+            let same = |old: &StoredTrait| {
+                old.value == stored.value && old.changed_at_micros == stored.changed_at_micros
+            };
+            if !old.is_some_and(same) {
                 versions.push(TraitVersion {
                     key: stored.key.clone(),
                     value: Some(stored.value.clone()),
@@ -69,7 +79,10 @@ impl IdentityRecord {
             .map(|stored| TraitVersion {
                 key: stored.key.clone(),
                 value: None,
-                changed_at_micros: now.micros().max(stored.changed_at_micros.saturating_add(1)),
+                // Not remembered where very many went at once.
+                changed_at_micros: self
+                    .deleted_at(&stored.key)
+                    .unwrap_or_else(|| later(stored.changed_at_micros, now)),
             });
         versions.extend(deleted);
         versions
@@ -128,21 +141,25 @@ mod tests {
 
     fn adopted(versions: &[TraitVersion]) -> IdentityRecord {
         let mut record = IdentityRecord::default();
-        record.adopt(versions);
+        record.adopt(versions, Timestamp(0));
         record
     }
 
     #[test]
     fn the_later_change_of_a_trait_wins() {
         let mut record = adopted(&[version("a", Some(1), 10), version("b", Some(1), 10)]);
-        record.adopt(&[
+        let changes = [
             version("a", Some(2), 9),
             version("b", None, 11),
             version("c", None, 12),
-        ]);
-        assert_eq!(record, adopted(&[version("a", Some(1), 10)]));
-        record.adopt(&[version("a", Some(3), 10)]);
-        assert_eq!(record.get("a"), Some(&TraitScalar::Int(1)), "a tie stays");
+        ];
+        record.adopt(&changes, Timestamp(13));
+        assert_eq!(record.traits, adopted(&[version("a", Some(1), 10)]).traits);
+        assert_eq!(record.deleted, changes[1..]);
+        for tie in [Some(3), None] {
+            record.adopt(&[version("a", tie, 10)], Timestamp(13));
+            assert_eq!(record.get("a"), Some(&TraitScalar::Int(1)), "a tie stays");
+        }
     }
 
     #[test]
@@ -174,6 +191,18 @@ mod tests {
         record.apply(&same, Timestamp(9)).unwrap();
         assert_eq!(record.traits, before);
         assert!(record.versions_since(&before, Timestamp(9)).is_empty());
+    }
+
+    #[test]
+    fn what_went_and_came_back_within_a_change_is_told_with_its_time() {
+        let mut record = adopted(&[version("a", Some(1), 3)]);
+        let before = record.traits.clone();
+        let one = Some(TraitScalar::Int(1));
+        let change = TraitChange::Merge(vec![("a".to_owned(), None), ("a".to_owned(), one)]);
+        record.apply(&change, Timestamp(9)).unwrap();
+        let told = record.versions_since(&before, Timestamp(9));
+        assert_eq!(told, [version("a", Some(1), 10)]);
+        assert!(record.deleted.is_empty());
     }
 
     #[test]
@@ -247,23 +276,95 @@ mod tests {
         assert_eq!(again, told);
     }
 
+    /// A record without the order in which its traits came.
+    fn sorted(mut record: IdentityRecord) -> IdentityRecord {
+        record.traits.sort_by(|one, other| one.key.cmp(&other.key));
+        record.deleted.sort_by(|one, other| one.key.cmp(&other.key));
+        record
+    }
+
+    /// Everything a record knows, as versions.
+    fn all(record: &IdentityRecord) -> Vec<TraitVersion> {
+        let deleted = record.deleted.iter().cloned();
+        record
+            .versions_since(&[], Timestamp(0))
+            .into_iter()
+            .chain(deleted)
+            .collect()
+    }
+
     proptest! {
-        /// Without deletions, any order of arrival and any repetition comes to the same values.
+        /// Any order of arrival, in whatever pieces and with any repetition, comes to the same record.
         #[test]
         fn order_and_repetition_do_not_matter(
-            changes in prop::collection::vec(("[a-c]", 0_i64..9), 1..12),
-            again in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+            changes in prop::collection::vec(("[a-c]", prop::option::of(0_i64..9)), 1..12),
+            shuffled in Just((0..24_usize).collect::<Vec<_>>()).prop_shuffle(),
+            piece in 1_usize..5,
         ) {
             let versions: Vec<_> = (1..)
                 .zip(&changes)
-                .map(|(at, (key, value))| version(key, Some(*value), at))
+                .map(|(at, (key, value))| version(key, *value, at))
                 .collect();
-            let mut mixed: Vec<_> = versions.iter().rev().cloned().collect();
-            mixed.extend(again.iter().map(|index| index.get(&versions).clone()));
-            let (straight, mixed) = (adopted(&versions), adopted(&mixed));
-            for key in ["a", "b", "c"] {
-                prop_assert_eq!(straight.get(key), mixed.get(key));
+            let arriving: Vec<_> = shuffled
+                .iter()
+                .map(|n| versions[n % versions.len()].clone())
+                .collect();
+            let mut mixed = IdentityRecord::default();
+            for some in arriving.chunks(piece) {
+                mixed.adopt(some, Timestamp(99));
             }
+            // What a map of the latest of each would be.
+            let mut latest = std::collections::BTreeMap::new();
+            for version in versions {
+                latest.insert(version.key.clone(), version);
+            }
+            let mut known = all(&mixed);
+            known.sort_by(|one, other| one.key.cmp(&other.key));
+            prop_assert_eq!(known, latest.into_values().collect::<Vec<_>>());
+        }
+
+        /// Two edges and their control plane, whose clocks differ, change one identity and tell each other at any moment and
+        /// in any order; once everything is told, all three have the same record.
+        #[test]
+        fn places_come_to_the_same(
+            steps in prop::collection::vec((0_usize..6, "[a-c]", prop::option::of(0_i64..3)), 1..40),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 40),
+        ) {
+            const HOME: usize = 2;
+            let mut places = [(); 3].map(|()| IdentityRecord::default());
+            let mut on_their_way: Vec<(usize, Vec<TraitVersion>)> = Vec::new();
+            let mut order = order.iter();
+            for (number, (step, key, value)) in (1..).zip(steps) {
+                if let Some(place) = places.get_mut(step) {
+                    // No two places change anything in the same microsecond, however their clocks go.
+                    let (skew, fraction) = [(0, 1), (7_000, 2), (-5_000, 3)][step];
+                    let known = all(place).iter().map(|known| known.changed_at_micros).max();
+                    let clock = (100_000 + number * 1_000 + skew).max(known.unwrap_or(0) + 1_000);
+                    let now = Timestamp(clock / 1_000 * 1_000 + fraction);
+                    let change = TraitChange::Merge(vec![(key, value.map(TraitScalar::Int))]);
+                    let before = place.clone();
+                    place.apply(&change, now).unwrap();
+                    let news = place.news(Some(&before), &change, now, ("env", "ann"));
+                    let to = if step == HOME { 0..2 } else { HOME..HOME + 1 };
+                    let news = news.map(|news| news.traits);
+                    on_their_way.extend(to.filter_map(|to| news.clone().map(|news| (to, news))));
+                } else if !on_their_way.is_empty() {
+                    let Some(index) = order.next() else { continue };
+                    let (to, news) = on_their_way.remove(index.index(on_their_way.len()));
+                    places[to].adopt(&news, Timestamp(200_000));
+                }
+            }
+            for (to, news) in on_their_way.into_iter().rev() {
+                places[to].adopt(&news, Timestamp(200_000));
+            }
+            // What home knows is handed to every edge.
+            let known = all(&places[HOME]);
+            for place in &mut places {
+                place.adopt(&known, Timestamp(200_000));
+            }
+            let [one, other, home] = places.map(sorted);
+            prop_assert_eq!(&one, &home);
+            prop_assert_eq!(&other, &home);
         }
     }
 }

@@ -15,6 +15,7 @@ mod asker;
 mod body;
 mod conditional;
 mod cors;
+mod deleted_traits;
 pub mod delivery;
 mod environment_document;
 mod error;

@@ -173,7 +173,7 @@ impl Host for MemoryHost {
             None => IdentityRecord {
                 id: self.numbers_rows.then(|| state.next_row()),
                 created_at_micros: state.now.micros(),
-                traits: Vec::new(),
+                ..IdentityRecord::default()
             },
         };
         if let Err(error) = record.apply(change, state.now) {

@@ -151,8 +151,20 @@ fn sort(
                     open.push(mark.clone());
                 }
             }
-            None if mark.value.is_none() => told.push(mark.clone()),
-            None => open.push(mark.clone()),
+            None => match record.deleted_at(&mark.key) {
+                Some(deleted_at) => {
+                    told.push(TraitVersion {
+                        key: mark.key.clone(),
+                        value: None,
+                        changed_at_micros: deleted_at,
+                    });
+                    if deleted_at < mark.changed_at_micros {
+                        open.push(mark.clone());
+                    }
+                }
+                None if mark.value.is_none() => told.push(mark.clone()),
+                None => open.push(mark.clone()),
+            },
         }
     }
     (told, open, rest)

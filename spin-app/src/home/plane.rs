@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use yardarm_core::edge::delivery::{Delivery, Labels, RequestCount, Resource, Verdict};
 use yardarm_core::edge::usage::Counts;
-use yardarm_core::edge::{IdentityRecord, TraitChange, TraitScalar};
+use yardarm_core::edge::{IdentityRecord, StoredTrait, TraitChange, TraitScalar};
 use yardarm_core::time::Timestamp;
 
 use super::slots::{self, IDENTITY_SLOTS, News};
@@ -108,19 +108,25 @@ impl<'a> Plane<'a> {
         panic!("{} slots are not empty", waiting(self.store));
     }
 
-    /// What is known here is what is stored there.
+    /// What is known here is what is stored there, with its times.
     pub(super) fn knows_all(&self, identifiers: &[&str]) {
         for identifier in identifiers {
             let stored = block_on(identities::load(self.store, "env", identifier)).unwrap();
             let known = self.identities.borrow().get(*identifier).cloned();
+            for mark in stored.iter().flat_map(|record| &record.deleted) {
+                let known = known.as_ref();
+                let deleted_at = known.and_then(|known| known.deleted_at(&mark.key));
+                assert_eq!(deleted_at, Some(mark.changed_at_micros), "{identifier}");
+            }
             assert_eq!(known.map(traits), stored.map(traits), "{identifier}");
         }
     }
 }
 
-pub(super) fn traits(record: IdentityRecord) -> BTreeMap<String, TraitScalar> {
+pub(super) fn traits(record: IdentityRecord) -> BTreeMap<String, (TraitScalar, i64)> {
     let traits = record.traits.into_iter();
-    traits.map(|stored| (stored.key, stored.value)).collect()
+    let version = |stored: StoredTrait| (stored.key, (stored.value, stored.changed_at_micros));
+    traits.map(version).collect()
 }
 
 impl Courier for Plane<'_> {

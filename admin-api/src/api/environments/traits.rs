@@ -10,7 +10,7 @@ use super::routes::entry;
 use crate::access::{In, ManageIdentities, ViewEnvironment};
 use crate::app::App;
 use crate::http::{ApiError, Body, Reply};
-use crate::publish::mark_trait_everywhere;
+use crate::publish::bury_trait_everywhere;
 use crate::sql::api::environments as sql;
 use crate::store::Queries as _;
 
@@ -55,7 +55,7 @@ async fn delete_traits(
     };
     let mut db = app.db().await?;
     let tx = db.write(Some(&environment.actor)).await?;
-    mark_trait_everywhere(&tx, environment.it.id, &key).await?;
+    bury_trait_everywhere(&tx, environment.it.id, &key).await?;
     tx.run(sql::DELETE_TRAITS, [&environment.it.id, &key])
         .await?;
     tx.commit(entry(

@@ -13,7 +13,7 @@ use crate::access::{In, ManageIdentities, ViewIdentities};
 use crate::api::environments::Environment;
 use crate::app::App;
 use crate::http::{ApiError, Body, Created, Mode, NoContent, Page, PageRequest, Reply};
-use crate::publish::{mark_identity, mark_traits};
+use crate::publish::{bury_traits, mark_identity, mark_renamed};
 use crate::sql::api::identities as sql;
 use crate::store::{Entry, Object, Queries};
 
@@ -167,15 +167,15 @@ async fn change(
         .maybe(sql::LOCK, [&environment.it.id, &number(id)?])
         .await?
         .ok_or(ApiError::NotFound("Identity"))?;
-    // Its traits go from one name to the other.
-    mark_traits(&tx, identity.id, None).await?;
-    if let Some(identifier) = asked.identifier() {
+    let another = asked.identifier().filter(|new| *new != identity.identifier);
+    if let Some(identifier) = another {
+        // Its traits go from one name to the other.
+        bury_traits(&tx, identity.id, None).await?;
         identity.identifier = identifier;
+        tx.run(sql::RENAME, [&identity.id, &identity.identifier])
+            .await?;
+        mark_renamed(&tx, identity.id).await?;
     }
-    tx.run(sql::RENAME, [&identity.id, &identity.identifier])
-        .await?;
-    mark_traits(&tx, identity.id, None).await?;
-    mark_identity(&tx, identity.id).await?;
     let overridden: bool = tx.one(sql::HAS_OVERRIDES, [&identity.id]).await?;
     let entry = entry(&environment.it, &identity, "Identity updated");
     tx.commit(publish_if(overridden, entry, &environment.it))
@@ -200,7 +200,7 @@ async fn delete(
         .await?
         .ok_or(ApiError::NotFound("Identity"))?;
     let overridden: bool = tx.one(sql::HAS_OVERRIDES, [&identity.id]).await?;
-    mark_traits(&tx, identity.id, None).await?;
+    bury_traits(&tx, identity.id, None).await?;
     tx.run(sql::DELETE, [&identity.id]).await?;
     let entry = entry(&environment.it, &identity, "Identity deleted");
     tx.commit(publish_if(overridden, entry, &environment.it))

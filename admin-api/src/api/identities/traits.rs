@@ -12,7 +12,7 @@ use crate::access::{In, ManageIdentities, ViewIdentities};
 use crate::api::environments::Environment;
 use crate::app::App;
 use crate::http::{ApiError, Body, Created, Mode, NoContent, Page, PageRequest, Reply};
-use crate::publish::{mark_trait_everywhere, mark_traits};
+use crate::publish::{bury_trait_everywhere, bury_traits, mark_traits};
 use crate::sql::api::identities as sql;
 use crate::store::{Entry, Object, Queries};
 
@@ -159,9 +159,12 @@ async fn change(
     let asked = TraitIn::read(&mut fields);
     fields.finish()?;
 
-    // Under another key, the trait of the old one is gone.
-    mark_traits(&tx, identity.id, Some(&found.trait_key)).await?;
+    let key_before = found.trait_key.clone();
     asked.apply(&mut found);
+    if found.trait_key != key_before {
+        // Under another key, the trait of the old one is gone.
+        bury_traits(&tx, identity.id, Some(&key_before)).await?;
+    }
     tx.run(
         sql::UPDATE_TRAIT,
         [
@@ -209,14 +212,14 @@ async fn delete(
     let identity = lock(&*tx, environment.it.id, &path.identity_pk).await?;
     let found = find(&*tx, identity.id, &path.id).await?;
     if everywhere {
-        mark_trait_everywhere(&tx, environment.it.id, &found.trait_key).await?;
+        bury_trait_everywhere(&tx, environment.it.id, &found.trait_key).await?;
         tx.run(
             sql::DELETE_TRAIT_EVERYWHERE,
             [&environment.it.id, &found.trait_key],
         )
         .await?;
     } else {
-        mark_traits(&tx, identity.id, Some(&found.trait_key)).await?;
+        bury_traits(&tx, identity.id, Some(&found.trait_key)).await?;
         tx.run(sql::DELETE_TRAIT, [&found.id]).await?;
     }
     tx.commit(entry(&environment.it, &identity, "deleted", &found))

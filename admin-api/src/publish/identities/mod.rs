@@ -10,5 +10,7 @@
 mod mark;
 mod tell;
 
-pub(crate) use mark::{mark_identity, mark_trait_everywhere, mark_traits};
+pub(crate) use mark::{
+    bury_trait_everywhere, bury_traits, mark_identity, mark_renamed, mark_traits,
+};
 pub(crate) use tell::TellIdentities;

@@ -39,6 +39,76 @@ order by target.id, identity.identifier
 on conflict on constraint edge_identity_change_pkey do update
 set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_change.changed_at_micros + 1);
 
+-- Before a deletion, remembered so that nothing older brings the traits back.
+--! bury_traits (identity_id, trait_key, now)
+insert into deleted_trait (environment_id, identifier, trait_key, deleted_at_micros)
+select
+    identity.environment_id,
+    identity.identifier,
+    identity_trait.trait_key,
+    greatest(:now, identity_trait.changed_at_micros + 1)
+from identity
+join identity_trait on identity_trait.identity_id = identity.id
+where identity.id = :identity_id
+  and (:trait_key::text is null or identity_trait.trait_key = :trait_key)
+on conflict on constraint deleted_trait_pkey do update
+set deleted_at_micros = greatest(excluded.deleted_at_micros, deleted_trait.deleted_at_micros);
+
+-- In the order in which everybody locks them.
+--! lock_all_with_trait (environment_id, trait_key)
+select count(*)
+from (
+    select identity.id
+    from identity
+    where identity.environment_id = :environment_id
+      and exists (
+          select
+          from identity_trait
+          where identity_trait.identity_id = identity.id
+            and identity_trait.trait_key = :trait_key
+      )
+    order by identity.id
+    for update
+) as locked;
+
+--! bury_trait_everywhere (environment_id, trait_key, now)
+insert into deleted_trait (environment_id, identifier, trait_key, deleted_at_micros)
+select
+    identity.environment_id,
+    identity.identifier,
+    identity_trait.trait_key,
+    greatest(:now, identity_trait.changed_at_micros + 1)
+from identity
+join identity_trait on identity_trait.identity_id = identity.id
+where identity.environment_id = :environment_id
+  and identity_trait.trait_key = :trait_key
+on conflict on constraint deleted_trait_pkey do update
+set deleted_at_micros = greatest(excluded.deleted_at_micros, deleted_trait.deleted_at_micros);
+
+-- What is set again is later than its deletion, whatever the clocks say, and not deleted any more.
+--! exhume_traits (identity_id, trait_key)
+with exhumed as (
+    delete from deleted_trait as deleted
+    using identity, identity_trait
+    where identity.id = :identity_id
+      and identity_trait.identity_id = identity.id
+      and (:trait_key::text is null or identity_trait.trait_key = :trait_key)
+      and deleted.environment_id = identity.environment_id
+      and deleted.identifier = identity.identifier
+      and deleted.trait_key = identity_trait.trait_key
+    returning identity_trait.id, deleted.deleted_at_micros
+)
+update identity_trait
+set changed_at_micros = greatest(identity_trait.changed_at_micros, exhumed.deleted_at_micros + 1)
+from exhumed
+where identity_trait.id = exhumed.id;
+
+-- Under another name all of an identity's traits are set anew.
+--! renew_traits (identity_id, now)
+update identity_trait
+set changed_at_micros = greatest(:now, changed_at_micros + 1)
+where identity_id = :identity_id;
+
 --! mark_identity (identity_id, now)
 insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
 select target.id, identity.environment_id, identity.identifier, '', identity.created_at, :now
@@ -62,6 +132,7 @@ select
     mark.trait_key,
     mark.created_at,
     mark.changed_at_micros as marked_at,
+    coalesce(deleted.deleted_at_micros, mark.changed_at_micros) as deleted_at,
     identity.id as identity_id,
     identity_trait.id,
     identity_trait.value_type,
@@ -78,6 +149,10 @@ left join identity
 left join identity_trait
     on identity_trait.identity_id = identity.id
     and identity_trait.trait_key = mark.trait_key
+left join deleted_trait as deleted
+    on deleted.environment_id = mark.environment_id
+    and deleted.identifier = mark.identifier
+    and deleted.trait_key = mark.trait_key
 where mark.target_id = :target_id
   and mark.environment_id <> all(:except_environments)
 order by mark.environment_id, mark.identifier, mark.trait_key

@@ -106,6 +106,8 @@ struct Mark {
     trait_key: String,
     created_at: DateTime<Utc>,
     marked_at: i64,
+    /// When the trait was deleted, if it is.
+    deleted_at: i64,
     /// The identity is there.
     known: bool,
     now: Option<StoredTrait>,
@@ -122,6 +124,7 @@ impl FromRow for Mark {
             trait_key: row.try_get("trait_key")?,
             created_at: row.try_get("created_at")?,
             marked_at: row.try_get("marked_at")?,
+            deleted_at: row.try_get("deleted_at")?,
             known: identity.is_some(),
             now: match there {
                 Some(_) => Some(TraitRow::from_row(row)?.into()),
@@ -156,7 +159,7 @@ fn changes(marks: &[Mark]) -> Vec<IdentityChange> {
 fn version(mark: &Mark) -> TraitVersion {
     let (value, changed_at_micros) = match &mark.now {
         Some(stored) => (Some(stored.value.clone()), stored.changed_at_micros),
-        None => (None, mark.marked_at),
+        None => (None, mark.deleted_at),
     };
     TraitVersion {
         key: mark.trait_key.clone(),
@@ -178,7 +181,8 @@ mod tests {
             identifier: identifier.to_owned(),
             trait_key: key.to_owned(),
             created_at: DateTime::UNIX_EPOCH,
-            marked_at: 7,
+            marked_at: 8,
+            deleted_at: 7,
             known,
             now: now.map(|(value, at)| StoredTrait {
                 id: Some(1),
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_told_as_it_is_and_what_is_gone_as_deleted_when_marked() {
+    fn what_is_there_is_told_as_it_is_and_what_is_gone_as_deleted_when_it_was() {
         let changes = changes(&[
             mark("a", "k", true, Some((5, 9))),
             mark("a", "l", true, None),
