@@ -127,6 +127,7 @@ async fn operate(arguments: &Arguments, pool: &Pool, usage: usage::Settings) -> 
     let metrics = Metrics::new();
     let settings = publish::Settings {
         reconcile_every: operation.reconcile_every(),
+        identities_every: operation.identities_every(),
         export: operation.export(),
         cloudflare: operation.cloudflare()?,
     };

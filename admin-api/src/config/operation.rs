@@ -16,6 +16,15 @@ pub struct Operation {
     #[arg(long, env = "YARDARM_RECONCILE_SECONDS", default_value_t = 60,
         value_parser = clap::value_parser!(u64).range(1..), global = true)]
     pub reconcile_seconds: u64,
+    /// How often each edge is told of identities whose traits changed elsewhere, in seconds; 0: never, but of what people
+    /// change. Every edge then stores the traits of all identities.
+    #[arg(
+        long,
+        env = "YARDARM_IDENTITIES_SECONDS",
+        default_value_t = 10,
+        global = true
+    )]
+    pub identities_seconds: u32,
     /// Where this process's own edge keeps what it serves; by default in the data directory. Not to be
     /// shared between processes.
     #[arg(long, env = "YARDARM_EDGE_DIR", global = true)]
@@ -69,6 +78,11 @@ impl Operation {
     /// How often to reconcile.
     pub fn reconcile_every(&self) -> Duration {
         Duration::from_secs(self.reconcile_seconds)
+    }
+
+    /// How often to tell of identities, if at all.
+    pub fn identities_every(&self) -> Option<Duration> {
+        (self.identities_seconds > 0).then(|| Duration::from_secs(self.identities_seconds.into()))
     }
 
     /// Where static files may go.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::deliver::{Deliver, Publish};
 use super::export::ExportSettings;
-use super::identities::TellIdentities;
+use super::identities::{HandOver, TellIdentities};
 use super::packages::Packages;
 use super::purge::{Cloudflare, Purge};
 use super::reconcile::Reconcile;
@@ -21,6 +21,8 @@ use crate::telemetry::Metrics;
 pub struct Settings {
     /// How often each target is asked what it holds.
     pub reconcile_every: Duration,
+    /// How often each target is told of identities that changed elsewhere; `None`: never.
+    pub identities_every: Option<Duration>,
     /// Where static files may go.
     pub export: ExportSettings,
     /// The CDN to purge, if any.
@@ -31,6 +33,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             reconcile_every: Duration::from_mins(1),
+            identities_every: Some(Duration::from_secs(10)),
             export: ExportSettings::default(),
             cloudflare: None,
         }
@@ -75,6 +78,7 @@ impl Publisher {
             .with::<Purge>(self.clone())
             .with::<Reconcile>(self.clone())
             .with::<TellIdentities>(self.clone())
+            .with::<HandOver>(self.clone())
     }
 
     /// Has every target asked what it holds, and given what it lacks: for the start of a process.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Publisher;
 use super::deliver::{Deliver, LONGEST_PAUSE};
 use super::export::is_export;
-use super::identities::TellIdentities;
+use super::identities::{HandOver, TellIdentities};
 use super::push;
 use super::targets::{self, TargetRow, Wanted};
 use crate::jobs::{Job, Next, backoff, enqueue};
@@ -70,6 +70,13 @@ impl Job for Reconcile {
         enqueue(
             &*db,
             &TellIdentities {
+                target_id: target.id,
+            },
+        )
+        .await?;
+        enqueue(
+            &*db,
+            &HandOver {
                 target_id: target.id,
             },
         )

@@ -42,6 +42,7 @@ impl Mortal {
         let listener = Listener::new(pool.address().clone());
         let settings = publish::Settings {
             reconcile_every: Duration::from_secs(1),
+            identities_every: Some(Duration::from_millis(100)),
             ..publish::Settings::default()
         };
         let publisher = Publisher::new(pool.clone(), settings, Metrics::new()).unwrap();

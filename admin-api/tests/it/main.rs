@@ -20,6 +20,7 @@ mod feature_segments;
 mod feature_states;
 mod features;
 mod fixture;
+mod handed_over;
 mod identities;
 mod identity_overrides;
 mod influx;

@@ -43,12 +43,13 @@ async fn target(t: &TestApp, url: &str) {
 /// The stored traits of an identity at an edge.
 async fn traits(edge: &RemoteEdge, identifier: &str) -> Vec<(String, Value)> {
     let url = format!("{}/api/v1/identities/?identifier={identifier}", edge.url());
-    let request = reqwest::Client::new()
-        .get(url)
-        .header("X-Environment-Key", "env");
+    let request = edge.http.get(url).header("X-Environment-Key", "env");
     let Ok(answer) = request.send().await else {
         return vec![("no answer".to_owned(), Value::Null)];
     };
+    if answer.status() != StatusCode::OK {
+        return vec![(answer.status().to_string(), Value::Null)];
+    }
     let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     let mut traits: Vec<(String, Value)> = body["traits"]
         .as_array()
@@ -63,7 +64,7 @@ async fn traits(edge: &RemoteEdge, identifier: &str) -> Vec<(String, Value)> {
     traits
 }
 
-async fn until_traits(edge: &RemoteEdge, identifier: &str, wanted: &[(&str, Value)]) {
+pub(crate) async fn until_traits(edge: &RemoteEdge, identifier: &str, wanted: &[(&str, Value)]) {
     let wanted: Vec<(String, Value)> = wanted
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.clone()))

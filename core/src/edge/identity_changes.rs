@@ -1,6 +1,9 @@
 //! `POST /edge/v1/environments/<key>/identities`: changes of identities that were made elsewhere, as the
 //! control plane hands them down; signed like a publication.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -15,6 +18,8 @@ use super::{publication, reply};
 
 /// Most identities in one request: each costs a Worker one call of the 1,000 that a request may make.
 const MOST: usize = 500;
+/// How many are stored at once: a disk flushes, and objects answer, several in the time of one.
+const AT_ONCE: usize = 16;
 
 #[derive(Deserialize)]
 struct Handed {
@@ -67,15 +72,46 @@ async fn apply<H: Host>(
     let Some(snapshot) = held.filter(|snapshot| !snapshot.settings().gone) else {
         return Ok(false);
     };
-    for IdentityChange {
-        identifier, traits, ..
-    } in identities
-    {
-        let change = TraitChange::Adopt(traits);
+    let changes = identities.into_iter().map(|change| {
+        let IdentityChange {
+            identifier, traits, ..
+        } = change;
+        (identifier, TraitChange::Adopt(traits))
+    });
+    let changes: Vec<_> = changes.collect();
+    for some in changes.chunks(AT_ONCE) {
+        let adopting = some
+            .iter()
+            .map(|(identifier, change)| host.change_identity(&snapshot, identifier, change));
         // Taking over is never refused.
-        let _record = host
-            .change_identity(&snapshot, &identifier, &change)
-            .await?;
+        all(adopting).await?;
     }
     Ok(true)
+}
+
+/// Waits for all of them, also where one fails.
+async fn all<T, F>(futures: impl Iterator<Item = F>) -> Result<(), Unavailable>
+where
+    F: Future<Output = Result<T, Unavailable>>,
+{
+    let mut waiting: Vec<_> = futures.map(Box::pin).collect();
+    let mut outcome = Ok(());
+    poll_fn(|context| {
+        waiting.retain_mut(|future| match future.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(done) => {
+                if let Err(error) = done {
+                    outcome = Err(error);
+                }
+                false
+            }
+        });
+        if waiting.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    outcome
 }

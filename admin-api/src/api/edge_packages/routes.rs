@@ -85,6 +85,10 @@ async fn package(
     let at_least = u64::try_from(published.version).unwrap_or(0);
     let made = app.packages().get(&published.api_key, at_least).await;
     let (version, package) = made.map_err(ApiError::Internal)?.ok_or(NOT_FOUND)?;
+    let db = app.db().await?;
+    db.run(sql::FORGET_DELIVERY, [&signer.id, &published.api_key])
+        .await?;
+    drop(db);
     tracing::info!(
         target_id = signer.id, environment = %published.api_key, version, "pulled by an edge",
     );

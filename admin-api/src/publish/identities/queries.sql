@@ -168,3 +168,101 @@ where mark.target_id = :target_id
   and mark.identifier = told.identifier
   and mark.trait_key = told.trait_key
   and mark.changed_at_micros = told.marked_at;
+
+-- What every edge is told of.
+
+--! has_changes ()
+select exists (select from identity where change_number is null);
+
+--! lock_numbers ()
+select pg_advisory_xact_lock(7235421102);
+
+-- Under the lock above, which the next one gets after our commit only. Who is being changed just now is numbered next time.
+--! number_changes (at_most)
+update identity
+set change_number = nextval('identity_change')
+where id = any(array(
+    select id
+    from identity
+    where change_number is null
+    order by id
+    limit :at_most
+    for update skip locked
+));
+
+-- The environments that a target holds and has not been told all identities of, with the end of the next page.
+--! behind (target_id, except_environments, at_most)
+select
+    environment.id,
+    environment.api_key,
+    delivery.life,
+    delivery.identities_told as told,
+    page.last
+from edge_delivery as delivery
+join environment on environment.api_key = delivery.api_key
+cross join lateral (
+    select max(next.change_number) as last
+    from (
+        select identity.change_number
+        from identity
+        where identity.environment_id = environment.id
+          and identity.change_number > delivery.identities_told
+          and identity.change_number > 0
+        order by identity.change_number
+        limit :at_most
+    ) as next
+) as page
+where delivery.target_id = :target_id
+  and environment.id <> all(:except_environments)
+  and page.last is not null
+order by environment.id;
+
+-- All that is known of the identities of a page, deletions included, from a place in it on.
+--! versions (environment_id, told, last, after_number, after_key, at_most)
+select
+    identity.change_number,
+    identity.identifier,
+    identity.created_at,
+    version.id,
+    version.trait_key,
+    version.value_type,
+    version.string_value,
+    version.integer_value,
+    version.boolean_value,
+    version.float_value,
+    version.changed_at_micros
+from identity
+cross join lateral (
+    select
+        identity_trait.id,
+        identity_trait.trait_key,
+        identity_trait.value_type,
+        identity_trait.string_value,
+        identity_trait.integer_value,
+        identity_trait.boolean_value,
+        identity_trait.float_value,
+        identity_trait.changed_at_micros
+    from identity_trait
+    where identity_trait.identity_id = identity.id
+    union all
+    select null, deleted.trait_key, null, null, null, null, null, deleted.deleted_at_micros
+    from deleted_trait as deleted
+    where deleted.environment_id = identity.environment_id
+      and deleted.identifier = identity.identifier
+) as version
+where identity.environment_id = :environment_id
+  and identity.change_number > 0
+  and identity.change_number > :told
+  and identity.change_number <= :last
+  and (identity.change_number, version.trait_key) > (:after_number, :after_key)
+order by identity.change_number, version.trait_key
+limit :at_most;
+
+-- Unless the edge lost the environment meanwhile.
+--! handed_over (target_id, api_key, life, told, last)
+update edge_delivery
+set identities_told = :last
+where target_id = :target_id
+  and api_key = :api_key
+  and life = :life
+  and identities_told = :told;
