@@ -8,6 +8,7 @@
 mod answer;
 pub mod ascii_json;
 mod compile;
+mod defaults;
 pub mod document;
 mod fragments;
 mod inspect;
