@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use yardarm_core::edge::pull_through::{self, Gate, Leave, PATIENCE, Pulled};
+use yardarm_core::edge::pull_through::{self, Gate, Key, Leave, PATIENCE, Pulled};
 use yardarm_core::edge::{KeyRef, Unavailable};
 
 use crate::host::now;
@@ -35,13 +35,6 @@ struct Asked {
     gate: Gate,
     /// Questions that are under way, and what those who wait for them will see.
     flying: HashMap<Key, watch::Receiver<Option<Landed>>>,
-}
-
-/// A key that outlives its request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    Client(String),
-    Server(String),
 }
 
 /// How a question ended.
@@ -161,22 +154,6 @@ impl PullThrough {
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Key {
-    fn of(key: &KeyRef<'_>) -> Self {
-        match *key {
-            KeyRef::Client(key) => Self::Client(key.to_owned()),
-            KeyRef::Server(hash) => Self::Server(hash.to_owned()),
-        }
-    }
-
-    fn by_ref(&self) -> KeyRef<'_> {
-        match self {
-            Self::Client(key) => KeyRef::Client(key),
-            Self::Server(hash) => KeyRef::Server(hash),
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub use identity_record::{ChangeError, IdentityRecord, StoredTrait, TraitChange,
 pub use own_json::read_json;
 pub use ports::{Held, Host, Install, KeyRef, Unavailable};
 pub use publication::MissingParts;
-pub use route::{READ_HEADERS, read_headers};
+pub use route::{ANSWER_HEADERS, READ_HEADERS, read_headers};
 
 /// What Python's decoder says of a body that is not JSON, position included; `None` when it is. For
 /// the admin API, whose clients see the same messages (flagsmith-observed.md 3.1).

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ports::KeyRef;
@@ -32,6 +33,33 @@ const SAVED: i64 = 100;
 const MISSES: usize = 10_000;
 /// For how long a claimed question is somebody's: longer than any exchange may take.
 const CLAIM: i64 = 8_000_000;
+
+/// A [`KeyRef`] that outlives its request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// The client-side key itself.
+    Client(String),
+    /// SHA-256 of a server-side key, lower-case hex.
+    Server(String),
+}
+
+impl Key {
+    /// The key that a request names.
+    pub fn of(key: &KeyRef<'_>) -> Self {
+        match *key {
+            KeyRef::Client(key) => Self::Client(key.to_owned()),
+            KeyRef::Server(hash) => Self::Server(hash.to_owned()),
+        }
+    }
+
+    /// As requests name it.
+    pub fn by_ref(&self) -> KeyRef<'_> {
+        match self {
+            Self::Client(key) => KeyRef::Client(key),
+            Self::Server(hash) => KeyRef::Server(hash),
+        }
+    }
+}
 
 /// What became of a question.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use http::header::{
-    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, ORIGIN,
+    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, DATE, ETAG,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, LINK, LOCATION, ORIGIN,
+    RETRY_AFTER,
 };
 use http::{HeaderName, Method};
 
@@ -237,6 +238,19 @@ pub static READ_HEADERS: [HeaderName; 12] = [
     HeaderName::from_static(signature::SIGNATURE_HEADER),
     HeaderName::from_static("x-api-key"),
     AUTHORIZATION,
+];
+
+/// Every header that is read of what others answer: the control plane ([`super::pull_through`]), an existing Flagsmith
+/// ([`super::upstream`]).
+pub static ANSWER_HEADERS: [HeaderName; 8] = [
+    HeaderName::from_static(signature::TIMESTAMP_HEADER),
+    HeaderName::from_static(signature::SIGNATURE_HEADER),
+    ETAG,
+    LAST_MODIFIED,
+    DATE,
+    LINK,
+    LOCATION,
+    RETRY_AFTER,
 ];
 
 static ASKING: [HeaderName; 4] = [

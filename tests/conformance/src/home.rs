@@ -88,7 +88,7 @@ impl Home {
         self.state().mood = mood;
     }
 
-    /// How often it was asked, whatever it said.
+    /// How often a delivery was brought, whatever became of it.
     pub fn attempts(&self) -> usize {
         self.state().attempts
     }
@@ -162,6 +162,10 @@ impl Home {
     ) -> Result<Response<Full<Bytes>>, Lost> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+        if head.method != Method::POST || head.uri.path() != delivery::PATH {
+            // Edges ask of keys that they do not hold, too: there are none.
+            return Ok(told(StatusCode::NOT_FOUND));
+        }
         let mood = {
             let mut state = self.state();
             state.attempts += 1;
@@ -177,9 +181,7 @@ impl Home {
             &body,
             Timestamp::from_secs(unix_seconds()),
         );
-        let status = if head.method != Method::POST || head.uri.path() != delivery::PATH {
-            StatusCode::NOT_FOUND
-        } else if believed.is_err() {
+        let status = if believed.is_err() {
             self.state().wrong.push("a wrong signature".to_owned());
             StatusCode::UNAUTHORIZED
         } else {
@@ -198,10 +200,7 @@ impl Home {
                 }
             }
         };
-        // As the control plane does; an edge believes no 400 without it.
-        let mut answer = Response::new(Full::from("{}"));
-        *answer.status_mut() = status;
-        Ok(answer)
+        Ok(told(status))
     }
 
     fn take(&self, body: Bytes) -> StatusCode {
@@ -235,6 +234,13 @@ impl Home {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A status with the JSON that the control plane sends along: an edge believes no 400 without it.
+fn told(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::from("{}"));
+    *answer.status_mut() = status;
+    answer
 }
 
 /// The connection is closed without a reply.
