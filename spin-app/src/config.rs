@@ -18,30 +18,25 @@ thread_local! {
 }
 
 /// Where to ask for environments that are not held.
-#[cfg(feature = "pull-through")]
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ControlPlane {
-    /// Its URL, `control_plane_url`.
+    /// Its URL, [`Home::url`].
     pub(crate) url: String,
     /// The secret that signs questions and answers, `publishing_secret`.
     pub(crate) secret: Vec<u8>,
 }
 
 /// The control plane, where there is one.
-#[cfg(feature = "pull-through")]
-pub(crate) async fn control_plane() -> Option<ControlPlane> {
-    let url = control_plane_url().await?;
-    let secret = secret().await?;
-    Some(ControlPlane { url, secret })
+pub(crate) async fn control_plane() -> Result<Option<ControlPlane>, Unavailable> {
+    let Some(url) = home().await?.url.clone() else {
+        return Ok(None);
+    };
+    let secret = get("publishing_secret").await?.into_bytes();
+    Ok((!secret.is_empty()).then_some(ControlPlane { url, secret }))
 }
 
 /// The control plane's URL without a slash at its end. The manifest's own says that there is none with a host that
 /// cannot be, because Spin takes nothing else for a host that may be called.
-#[cfg(feature = "pull-through")]
-pub(crate) async fn control_plane_url() -> Option<String> {
-    real(&text("control_plane_url").await)
-}
-
 fn real(url: &str) -> Option<String> {
     let url = url.trim_end_matches('/');
     (!url.is_empty() && !url.ends_with(".invalid")).then(|| url.to_owned())
@@ -65,7 +60,8 @@ pub(crate) async fn secret() -> Option<Vec<u8>> {
 /// Where what changes and what is counted goes.
 #[derive(Debug)]
 pub(crate) struct Home {
-    /// The control plane's URL without a slash at its end, `control_plane_url`; nothing goes home where there is none.
+    /// The control plane's URL without a slash at its end, `control_plane_url`; nothing goes home, and nobody is asked, where
+    /// there is none.
     pub(crate) url: Option<String>,
     /// For how long changes and counts are gathered, in microseconds: `delivery_seconds`.
     pub(crate) every: i64,

@@ -17,11 +17,9 @@ use yardarm_core::snapshot::{Package, Snapshot};
 use yardarm_core::time::Timestamp;
 
 use crate::key_value::spin::SpinStore;
-#[cfg(feature = "pull-through")]
-use crate::pull_through;
 #[cfg(feature = "upstream")]
 use crate::upstream::{self, Upstream};
-use crate::{config, identities, snapshots};
+use crate::{config, identities, pull_through, snapshots};
 
 /// The ports for one request.
 pub(crate) struct SpinHost {
@@ -118,9 +116,8 @@ impl Host for SpinHost {
             let not_yet = || Unavailable("upstream was not heard yet".to_owned());
             return self.find(key).await?.map(Some).ok_or_else(not_yet);
         }
-        #[cfg(feature = "pull-through")]
         if found.is_none()
-            && let Some(home) = config::control_plane().await
+            && let Some(home) = config::control_plane().await?
             && pull_through::pull(home, &key).await?
         {
             return self.find(key).await;

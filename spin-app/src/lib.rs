@@ -2,7 +2,7 @@
 //!
 //! This crate is glue. What a request means is decided in [`yardarm_core::edge`]; here are the
 //! store's layout ([`snapshots`], [`identities`]), its one way of changing keys that others change
-//! too ([`key_value`]), and the component's entry. It links natively, so that its logic is tested
+//! too ([`key_value`]), what goes home ([`home`]) and what is asked there ([`pull_through`]), and the component's entry. It links natively, so that its logic is tested
 //! over a map; there every call to Spin panics.
 
 mod config;
@@ -11,7 +11,6 @@ mod host;
 mod identities;
 mod key_value;
 mod outbound;
-#[cfg(feature = "pull-through")]
 mod pull_through;
 mod snapshots;
 mod stored_json;

@@ -5,30 +5,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{DATE, ETAG, HeaderName, LAST_MODIFIED, LINK, LOCATION, RETRY_AFTER};
 use http::{StatusCode, Uri};
 use spin_sdk::time::sleep;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response, Scheme};
 use spin_sdk::wasip3::wit_future;
-use yardarm_core::edge::signature;
+use yardarm_core::edge::ANSWER_HEADERS;
 
 use crate::wire;
 
-/// The headers of an answer that somebody here reads.
-static READ_HEADERS: [HeaderName; 8] = [
-    HeaderName::from_static(signature::TIMESTAMP_HEADER),
-    HeaderName::from_static(signature::SIGNATURE_HEADER),
-    ETAG,
-    LAST_MODIFIED,
-    DATE,
-    LINK,
-    LOCATION,
-    RETRY_AFTER,
-];
-
 /// Asks, and reads at most `room` bytes of an answer that must be whole within `limit`. Of its headers only
-/// [`READ_HEADERS`] are there. Redirects are not followed: secrets go along. The error says what went wrong, and
+/// [`ANSWER_HEADERS`] are there. Redirects are not followed: secrets go along. The error says what went wrong, and
 /// names no header.
 pub(crate) async fn send(
     request: http::Request<Bytes>,
@@ -71,7 +58,7 @@ async fn exchange(
     let mut answer = http::Response::new(Bytes::new());
     *answer.status_mut() = StatusCode::from_u16(response.get_status_code())
         .map_err(|_| ErrorCode::HttpProtocolError)?;
-    *answer.headers_mut() = wire::headers(&response.get_headers(), &[&READ_HEADERS]);
+    *answer.headers_mut() = wire::headers(&response.get_headers(), &[&ANSWER_HEADERS]);
     let (read, told) = wit_future::new(|| Ok(()));
     let (stream, end) = Response::consume_body(response, told);
     let whole = wire::read_whole(stream, end, room).await;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use spin_sdk::wasip3::spawn;
-use yardarm_core::edge::pull_through::{self, Gate, Leave, PATIENCE, Pulled};
+use yardarm_core::edge::pull_through::{self, Gate, Key, Leave, PATIENCE, Pulled};
 use yardarm_core::edge::{KeyRef, Unavailable};
 use yardarm_core::time::Timestamp;
 
@@ -34,29 +34,6 @@ const GLANCE: Duration = Duration::from_millis(100);
 thread_local! {
     /// The gate as this instance last saw it: what it misses is missing for a while.
     static SEEN: RefCell<Gate> = RefCell::new(Gate::with_room(1));
-}
-
-/// A key that outlives its request.
-#[derive(Debug, Clone)]
-enum Key {
-    Client(String),
-    Server(String),
-}
-
-impl Key {
-    fn of(key: &KeyRef<'_>) -> Self {
-        match *key {
-            KeyRef::Client(key) => Self::Client(key.to_owned()),
-            KeyRef::Server(hash) => Self::Server(hash.to_owned()),
-        }
-    }
-
-    fn by_ref(&self) -> KeyRef<'_> {
-        match self {
-            Self::Client(key) => KeyRef::Client(key),
-            Self::Server(hash) => KeyRef::Server(hash),
-        }
-    }
 }
 
 /// Brings into the store what the control plane has of a key; whether it has anything. Waits [`PATIENCE`] at most.

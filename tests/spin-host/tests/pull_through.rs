@@ -1,34 +1,33 @@
 //! The real component asks its control plane of keys that it does not hold: once for all who wait, signed both ways,
 //! for no longer than a request may wait, and not again of what it was told.
 //!
-//! Skipped, with a word, until `SPIN_FEATURES=upstream scripts/build-spin` has built the component.
+//! Skipped, with a word, until `scripts/build-spin` has built the component.
 
 #![expect(clippy::unwrap_used, reason = "a test's own steps must not fail")]
 
+mod running;
+
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use running::{Running, SECRET, component};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use yardarm_conformance::environment::Environment;
-use yardarm_conformance::{Target, sha256_hex, unix_seconds};
+use yardarm_conformance::{sha256_hex, unix_seconds};
 use yardarm_core::edge::signature;
 use yardarm_core::snapshot::{Package, Publication, compile};
 use yardarm_core::time::Timestamp;
-
-const SECRET: &str = "pulls";
 
 /// A control plane that has one package.
 struct ControlPlane {
@@ -77,6 +76,10 @@ impl ControlPlane {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET {
+            // What comes home is another test's.
+            return status(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let header = |name| request.headers().get(name).unwrap().to_str().unwrap();
         let path = request.uri().path();
         let (timestamp, by) = (
@@ -105,9 +108,7 @@ impl ControlPlane {
                 path == format!("/api/v1/edge/environments/by-server-key/{hash}/package/")
             });
         if !named {
-            let mut unknown = Response::new(Full::default());
-            *unknown.status_mut() = StatusCode::NOT_FOUND;
-            return unknown;
+            return status(StatusCode::NOT_FOUND);
         }
         let (body, now) = (self.package.bytes(), unix_seconds());
         let signed = signature::sign(self.secret.as_bytes(), "GET", path, now, &body);
@@ -121,6 +122,12 @@ impl ControlPlane {
     fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
 }
 
 /// The same environment with a server-side key.
@@ -140,49 +147,25 @@ fn with_server_key(environment: &Environment, key: &str) -> Package {
 /// One test at a time: a request waits 1.5 s at most, also while another host compiles the component.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// The host with the component.
-struct Running {
-    process: Child,
-    target: Target,
+/// The component, without anything in its store.
+struct Cold {
+    running: Running,
+    _state: TempDir,
 }
 
-impl Running {
+impl Cold {
     /// `None`, with a word, where there is no component.
     fn start(control_plane: &str, allowed: &str) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let component = root.join("build/spin-upstream/yardarm.wasm");
-        if !component.exists() {
-            eprintln!("skipped: no build/spin-upstream/yardarm.wasm (scripts/build-spin makes it)");
-            return None;
-        }
-        let mut process = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"))
-            .args(["--listen", "127.0.0.1:0", "--allow", allowed, "--component"])
-            .arg(component)
-            .args(["--variable", &format!("publishing_secret={SECRET}")])
-            .args(["--variable", &format!("control_plane_url={control_plane}")])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line.trim().rsplit(' ').next().unwrap();
-        let target = Target::new(url, SECRET).unwrap();
-        Some(Self { process, target })
+        let state = tempfile::tempdir().unwrap();
+        let running = Running::start_asking(&component()?, state.path(), control_plane, allowed);
+        Some(Self {
+            running,
+            _state: state,
+        })
     }
 
     async fn flags(&self, key: &str) -> StatusCode {
-        let request = Request::get("/api/v1/flags/").header("x-environment-key", key);
-        let request = request.body(Bytes::new()).unwrap();
-        self.target.send(request).await.unwrap().status()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        self.running.get("/api/v1/flags/", key).await.0
     }
 }
 
@@ -192,11 +175,11 @@ async fn a_stampede_on_a_cold_edge_is_one_question() {
     let environment = Environment::fresh("stampede");
     let control_plane = ControlPlane::new(environment.package(3), Duration::from_millis(200));
     let (url, control_plane) = control_plane.serve().await;
-    let Some(running) = Running::start(&url, &url) else {
+    let Some(edge) = Cold::start(&url, &url) else {
         return;
     };
     // More than one instance answers at once.
-    let asking = (0..50).map(|_| running.flags(&environment.key));
+    let asking = (0..50).map(|_| edge.flags(&environment.key));
     let statuses = futures_util::future::join_all(asking).await;
     assert!(
         statuses.iter().all(|status| *status == StatusCode::OK),
@@ -212,19 +195,19 @@ async fn what_there_is_not_is_asked_once_and_a_server_side_key_leads_there_too()
     let package = with_server_key(&environment, "ser.pulled");
     let control_plane = ControlPlane::new(package, Duration::ZERO);
     let (url, control_plane) = control_plane.serve().await;
-    let Some(running) = Running::start(&url, &url) else {
+    let Some(edge) = Cold::start(&url, &url) else {
         return;
     };
-    let asking = (0..20).map(|_| running.flags("nobody's"));
+    let asking = (0..20).map(|_| edge.flags("nobody's"));
     for status in futures_util::future::join_all(asking).await {
         assert_eq!(status, StatusCode::FORBIDDEN);
     }
     // Another instance, as this one is dropped after a second.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(running.flags("nobody's").await, StatusCode::FORBIDDEN);
+    assert_eq!(edge.flags("nobody's").await, StatusCode::FORBIDDEN);
     assert_eq!(control_plane.asked(), 1);
-    assert_eq!(running.flags("ser.pulled").await, StatusCode::OK);
-    assert_eq!(running.flags(&environment.key).await, StatusCode::OK);
+    assert_eq!(edge.flags("ser.pulled").await, StatusCode::OK);
+    assert_eq!(edge.flags(&environment.key).await, StatusCode::OK);
     assert_eq!(control_plane.asked(), 2);
 }
 
@@ -234,17 +217,17 @@ async fn nobody_waits_for_a_slow_control_plane_and_its_answer_is_there_for_the_n
     let environment = Environment::fresh("slow");
     let control_plane = ControlPlane::new(environment.package(1), Duration::from_secs(3));
     let (url, control_plane) = control_plane.serve().await;
-    let Some(running) = Running::start(&url, &url) else {
+    let Some(edge) = Cold::start(&url, &url) else {
         return;
     };
     let began = Instant::now();
-    let asking = (0..5).map(|_| running.flags(&environment.key));
+    let asking = (0..5).map(|_| edge.flags(&environment.key));
     for status in futures_util::future::join_all(asking).await {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     }
     assert!(began.elapsed() < Duration::from_millis(2_900));
     let until = began + Duration::from_secs(30);
-    while running.flags(&environment.key).await != StatusCode::OK {
+    while edge.flags(&environment.key).await != StatusCode::OK {
         assert!(Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -266,17 +249,17 @@ async fn what_cannot_be_told_is_no_refusal() {
         (&honest, "http://127.0.0.1:9"),
         ("http://127.0.0.1:9", "http://127.0.0.1:9"),
     ] {
-        let Some(running) = Running::start(url, allowed) else {
+        let Some(edge) = Cold::start(url, allowed) else {
             return;
         };
         assert_eq!(
-            running.flags(&environment.key).await,
+            edge.flags(&environment.key).await,
             StatusCode::SERVICE_UNAVAILABLE,
             "{url}"
         );
         let package = environment.package(2);
-        running.target.publish(&package).await.unwrap();
-        assert_eq!(running.flags(&environment.key).await, StatusCode::OK);
+        edge.running.target.publish(&package).await.unwrap();
+        assert_eq!(edge.flags(&environment.key).await, StatusCode::OK);
     }
     assert_eq!(not_asked.asked(), 0);
 }

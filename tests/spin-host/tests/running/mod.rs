@@ -11,7 +11,7 @@ use http::{Request, StatusCode, header};
 use serde_json::Value;
 use yardarm_conformance::Target;
 
-/// What the component takes publications with, and signs deliveries.
+/// What the component takes publications with, and signs deliveries and questions.
 pub(crate) const SECRET: &str = "spin-host-test";
 
 /// The host with the component, and where it keeps its state.
@@ -28,10 +28,19 @@ impl Running {
 
     /// That sends what it has to tell to a control plane, every second.
     pub(crate) fn start_with_home(component: &Path, state: &Path, home: &str) -> Self {
-        let mut host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
-        host.args(["--allow", home, "--variable", "delivery_seconds=1"]);
-        host.args(["--variable", &format!("control_plane_url={home}")]);
+        let mut host = with_home(home, home);
+        host.args(["--variable", "delivery_seconds=1"]);
         Self::spawn(host, component, state)
+    }
+
+    /// That asks a control plane for what it does not hold, where calls may only go to `allowed`.
+    pub(crate) fn start_asking(
+        component: &Path,
+        state: &Path,
+        control_plane: &str,
+        allowed: &str,
+    ) -> Self {
+        Self::spawn(with_home(control_plane, allowed), component, state)
     }
 
     /// Where no file may grow past so many blocks of 512 bytes: as on a full disk.
@@ -93,6 +102,13 @@ impl Drop for Running {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+fn with_home(home: &str, allowed: &str) -> Command {
+    let mut host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
+    host.args(["--allow", allowed]);
+    host.args(["--variable", &format!("control_plane_url={home}")]);
+    host
 }
 
 /// The component, or a word that there is none.
