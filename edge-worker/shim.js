@@ -64,7 +64,8 @@ const durable = (name) =>
           this.#object = new rust[name](...this.#arguments);
           this.#instance = state.instanceId;
         }
-        return await this.#object[method](...args);
+        // Not every build has every method, and an alarm may be another's.
+        return await this.#object[method]?.(...args);
       } catch (error) {
         fail(error);
       }

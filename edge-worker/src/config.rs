@@ -47,7 +47,7 @@ pub(crate) struct Config {
     pub(crate) identity_memory: i64,
     /// How event streams are kept.
     pub(crate) streams: Streams,
-    /// Where deliveries go; nothing goes anywhere without.
+    /// Where deliveries go, and who is asked for what is not held; nothing goes anywhere without.
     pub(crate) home: Option<HomeSettings>,
     /// The existing Flagsmith that this is an edge of, if it is one.
     #[cfg(feature = "upstream")]
@@ -99,6 +99,12 @@ impl Config {
     /// used: a slip of the pen must not stop flags from being served.
     pub(crate) fn of(env: &Env) -> Rc<Self> {
         CONFIG.with(|config| Rc::clone(config.get_or_init(|| Rc::new(Self::read(env)))))
+    }
+
+    /// The URL and the secret of the control plane that is asked for what is not held, if it is to be asked.
+    pub(crate) fn control_plane(&self) -> Option<(&str, &[u8])> {
+        let home = self.home.as_ref()?;
+        Some((&home.url, self.publishing_secret.as_deref()?))
     }
 
     fn read(env: &Env) -> Self {

@@ -63,15 +63,3 @@ export async function findSpare(name) {
   const found = await caches.default.match(spare(name));
   return found === undefined ? undefined : new Uint8Array(await found.arrayBuffer());
 }
-
-// Sends a delivery home; gives the status and the beginning of what was said, or 0 and why nobody answered.
-export async function sendHome(url, body, timestamp, signature) {
-  const headers = { "content-type": "application/json", "yardarm-timestamp": timestamp, "yardarm-signature": signature };
-  try {
-    const signal = AbortSignal.timeout(30000);
-    const response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
-    return `${response.status} ${(await response.text()).slice(0, 200)}`;
-  } catch (error) {
-    return `0 ${error}`;
-  }
-}

@@ -1,63 +1,41 @@
-//! The signed request that brings a delivery to the control plane.
+//! Bringing a delivery to the control plane.
 
-use wasm_bindgen::JsCast as _;
-use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use worker::js_sys::futures::JsFuture;
-use worker::js_sys::{JsString, Promise, Uint8Array};
+use std::time::Duration;
+
+use http::Uri;
 use yardarm_core::edge::delivery::{self, Verdict};
-use yardarm_core::edge::signature;
+use yardarm_core::time::Timestamp;
 
 use crate::config::Config;
 use crate::host::now_millis;
+use crate::outbound::ask;
 
-#[wasm_bindgen(module = "/src/glue.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = sendHome)]
-    fn send_home(url: &str, body: Uint8Array, timestamp: &str, signature: &str) -> Promise;
-}
+/// How long an exchange may take.
+const EXCHANGE: Duration = Duration::from_secs(30);
+/// The longest answer, in bytes, and how many characters of it are told.
+const ANSWER: usize = 64 << 10;
+const SHOWN: usize = 200;
 
 /// Sends a delivery; gives what became of it, and what the operator has to know of that.
-pub(crate) async fn send(config: &Config, body: &[u8]) -> (Verdict, String) {
-    let (Some(home), Some(secret)) = (&config.home, &config.publishing_secret) else {
-        let told = "CONTROL_PLANE_URL needs the secret PUBLISHING_SECRET";
-        return (Verdict::Later, told.to_owned());
-    };
-    let url = format!("{}{}", home.url, delivery::PATH);
-    let seconds = now_millis() / 1_000;
-    let signed = signature::sign(secret, "POST", path(&url), seconds, body);
-    let answer = send_home(&url, Uint8Array::from(body), &seconds.to_string(), &signed);
-    let told: String = match JsFuture::from(answer).await {
-        Ok(told) => told.unchecked_into::<JsString>().into(),
-        Err(error) => format!("0 {}", text(&error)),
-    };
-    let (status, said) = told.split_once(' ').unwrap_or((&told, ""));
-    let verdict = Verdict::of(status.parse().unwrap_or(0), said);
-    (verdict, told)
-}
-
-/// The path of an absolute URL without a query.
-fn path(url: &str) -> &str {
-    let authority = url.find("://").map_or(0, |at| at + 3);
-    let rest = url.get(authority..).unwrap_or_default();
-    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
-}
-
-fn text(error: &JsValue) -> String {
-    error.as_string().unwrap_or_else(|| "failed".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::path;
-
-    #[test]
-    fn the_path_of_a_url() {
-        for (url, expected) in [
-            ("https://a.example/api/v1/", "/api/v1/"),
-            ("http://127.0.0.1:8000/x/y", "/x/y"),
-            ("https://a.example", "/"),
-        ] {
-            assert_eq!(path(url), expected);
-        }
+pub(crate) async fn send(config: &Config, body: Vec<u8>) -> (Verdict, String) {
+    match exchange(config, body).await {
+        Ok(answered) => answered,
+        Err(problem) => (Verdict::Later, problem),
     }
+}
+
+async fn exchange(config: &Config, body: Vec<u8>) -> Result<(Verdict, String), String> {
+    let Some((url, secret)) = config.control_plane() else {
+        return Err("CONTROL_PLANE_URL needs the secret PUBLISHING_SECRET".to_owned());
+    };
+    let url = format!("{url}{}", delivery::PATH);
+    let url = Uri::try_from(url).map_err(|error| error.to_string())?;
+    let request = delivery::request(url, secret, body, Timestamp::from_millis(now_millis()));
+    let request = request.map_err(|error| error.to_string())?;
+    let answer = ask(&request, ANSWER, EXCHANGE).await?;
+    let said = String::from_utf8_lossy(&answer.body);
+    let status = answer.status.as_u16();
+    let verdict = Verdict::of(status, &said);
+    let said: String = said.chars().take(SHOWN).collect();
+    Ok((verdict, format!("{status} {said}")))
 }

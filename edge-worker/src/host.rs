@@ -21,10 +21,11 @@ use yardarm_core::time::Timestamp;
 use crate::config::Config;
 use crate::environments::Environments;
 use crate::identities::Identities;
-#[cfg(feature = "upstream")]
-use crate::pulls::{self, Pulls};
+use crate::pulls::Pulls;
 use crate::snapshots::Snapshots;
 use crate::streams;
+#[cfg(feature = "upstream")]
+use crate::upstream;
 use crate::usage;
 
 #[wasm_bindgen::prelude::wasm_bindgen]
@@ -124,16 +125,13 @@ impl Host for WorkerHost {
 
     async fn snapshot(&self, key: KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
         let found = reported(self.snapshots().find(key.clone()).await)?;
-        #[cfg(feature = "upstream")]
-        let found = {
-            let pulls = Pulls {
-                env: &self.env,
-                context: &self.context,
-                config: &self.config,
-                now: self.now,
-            };
-            reported(pulls.complete(key, found).await)?
+        let pulls = Pulls {
+            env: &self.env,
+            context: &self.context,
+            config: &self.config,
+            now: self.now,
         };
+        let found = reported(pulls.complete(key, found).await)?;
         self.served.borrow_mut().clone_from(&found);
         Ok(found)
     }
@@ -203,14 +201,14 @@ impl Host for WorkerHost {
     async fn upstream_status(&self) -> Result<Option<UpstreamStatus>, Unavailable> {
         match &self.config.upstream {
             None => Ok(None),
-            Some(upstream) => reported(pulls::status(&self.env, upstream).await).map(Some),
+            Some(of) => reported(upstream::status(&self.env, of).await).map(Some),
         }
     }
 
     #[cfg(feature = "upstream")]
     fn confirmed_at(&self, snapshot: &Snapshot) -> Option<Timestamp> {
         self.config.upstream.as_ref()?;
-        pulls::confirmed_at(snapshot.environment_key())
+        upstream::confirmed_at(snapshot.environment_key())
     }
 }
 

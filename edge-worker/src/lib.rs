@@ -6,7 +6,8 @@
 //! the object that files publications ([`objects::environments`]), and one object per identity that
 //! applies trait changes in order ([`objects::identity`]). Event streams are held open by objects of
 //! their own ([`objects::streams`]). What goes home to the control plane goes by way of objects that keep it until it is
-//! confirmed ([`objects::outbox`]). What this Worker asks of others itself is a feature of its own (`pulls`).
+//! confirmed ([`objects::outbox`]), and one object asks there for what is not held ([`objects::pulls`]). Looking at an existing
+//! Flagsmith is a feature of its own, `upstream`.
 //!
 //! Nothing here may panic: a panic ends every request in flight on its isolate. Nothing in flight is
 //! shared between requests, since a promise belongs to the request that made it; only finished
@@ -19,10 +20,8 @@ mod home;
 mod host;
 mod identities;
 mod objects;
-#[cfg(feature = "upstream")]
 mod outbound;
 mod outbox;
-#[cfg(feature = "upstream")]
 mod pulls;
 mod recent;
 mod shelf;
@@ -30,6 +29,8 @@ mod snapshots;
 mod spare;
 mod store;
 mod streams;
+#[cfg(feature = "upstream")]
+mod upstream;
 mod usage;
 mod wire;
 

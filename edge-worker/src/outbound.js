@@ -1,11 +1,11 @@
-// Asks another server: GET with headers ("name\nvalue\n…"), at most `room` bytes of an answer that must be whole
-// after `silence` milliseconds. Redirects are not followed, because secrets go along.
-export async function ask(url, lines, room, silence) {
+// Asks another server, with headers ("name\nvalue\n…") and a body if any: at most `room` bytes of an answer that must be
+// whole after `silence` milliseconds. Redirects are not followed, because secrets go along.
+export async function ask(method, url, lines, body, room, silence) {
   const headers = new Headers();
   const parts = lines.split("\n");
   for (let at = 0; at + 1 < parts.length; at += 2) headers.append(parts[at], parts[at + 1]);
   const signal = AbortSignal.timeout(silence);
-  const response = await fetch(url, { headers, redirect: "manual", signal });
+  const response = await fetch(url, { method, headers, body, redirect: "manual", signal });
   const chunks = [];
   let length = 0;
   if (response.body !== null) {
@@ -15,13 +15,13 @@ export async function ask(url, lines, room, silence) {
       chunks.push(chunk);
     }
   }
-  const body = new Uint8Array(length);
+  const whole = new Uint8Array(length);
   let at = 0;
   for (const chunk of chunks) {
-    body.set(chunk, at);
+    whole.set(chunk, at);
     at += chunk.length;
   }
   let told = "";
   for (const [name, value] of response.headers) told += `${name}\n${value}\n`;
-  return { status: response.status, headers: told, body };
+  return { status: response.status, headers: told, body: whole };
 }

@@ -1,41 +1,28 @@
-//! Keys that this Worker does not hold yet: asked of the object that pulls, from an existing Flagsmith or from the
-//! control plane. The object's side is [`crate::objects::pulls`].
+//! Keys that this Worker does not hold yet: asked of the object that pulls, from the control plane or from an existing
+//! Flagsmith. The object's side is [`crate::objects::pulls`].
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
-use worker::{Context, Delay, Env, console_warn};
-use yardarm_core::edge::pull_through::{Gate, Leave, PATIENCE, Pulled};
-use yardarm_core::edge::upstream::{KeyPair, LookStatus, UpstreamStatus};
+use worker::{Context, Delay, Env};
+use yardarm_core::edge::pull_through::{Gate, Key, Leave, PATIENCE, Pulled};
 use yardarm_core::edge::{KeyRef, Unavailable};
 use yardarm_core::snapshot::Snapshot;
 use yardarm_core::time::Timestamp;
 
-use crate::config::{Config, UpstreamConfig};
+use crate::config::Config;
 use crate::environments::{call_object, decode, encode};
 use crate::snapshots::{hold, read};
 
 /// Name of the binding in `wrangler.toml`.
-const BINDING: &str = "PULLS";
+pub(crate) const BINDING: &str = "PULLS";
 /// There is one such object, so that every question is asked once.
-const NAME: &str = "pulls";
+pub(crate) const NAME: &str = "pulls";
 
 thread_local! {
     static GATE: RefCell<Gate> = RefCell::default();
-    /// When each environment was last confirmed, and when that was asked, in microseconds since the epoch.
-    static CONFIRMED: RefCell<HashMap<String, i64>> = RefCell::default();
-    static ASKED_AT: Cell<i64> = const { Cell::new(0) };
-}
-
-/// A key as it travels to the object.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum Key {
-    /// Client-side.
-    Client(String),
-    /// SHA-256 of a server-side key.
-    Server(String),
 }
 
 /// What the object says of a key.
@@ -54,33 +41,13 @@ pub(crate) enum Told {
     Later,
 }
 
-/// How the looks at one environment stand, as it travels.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Look {
-    pub(crate) environment_key: String,
-    pub(crate) confirmed_at: Option<i64>,
-    pub(crate) problem: Option<String>,
-}
-
-impl Key {
-    fn of(key: &KeyRef<'_>) -> Self {
-        match *key {
-            KeyRef::Client(key) => Self::Client(key.to_owned()),
-            KeyRef::Server(hash) => Self::Server(hash.to_owned()),
-        }
-    }
-
-    pub(crate) fn by_ref(&self) -> KeyRef<'_> {
-        match self {
-            Self::Client(key) => KeyRef::Client(key),
-            Self::Server(hash) => KeyRef::Server(hash),
-        }
-    }
-}
-
 /// One request's way to the object.
 pub(crate) struct Pulls<'a> {
     pub(crate) env: &'a Env,
+    #[cfg_attr(
+        not(feature = "upstream"),
+        expect(dead_code, reason = "looks at upstream go on after the reply")
+    )]
     pub(crate) context: &'a Context,
     pub(crate) config: &'a Config,
     pub(crate) now: Timestamp,
@@ -93,24 +60,11 @@ impl Pulls<'_> {
         key: KeyRef<'_>,
         found: Option<Snapshot>,
     ) -> Result<Option<Snapshot>, Unavailable> {
+        #[cfg(feature = "upstream")]
         if let Some(upstream) = &self.config.upstream {
-            let is_named = upstream.named(&key).is_some();
-            if !is_named {
-                let others = self.config.publishing_secret.is_some();
-                return Ok(found.filter(|_| others));
-            }
-            self.ask_how_looks_stand(upstream);
-            if found.is_some() {
-                return Ok(found);
-            }
-            return match self.pull(&key).await? {
-                // Not unknown, only not read yet.
-                None => Err(Unavailable("upstream was not heard yet".to_owned())),
-                found => Ok(found),
-            };
+            return self.complete_of_upstream(upstream, key, found).await;
         }
-        let may_ask = self.config.home.is_some() && self.config.publishing_secret.is_some();
-        if found.is_some() || !may_ask {
+        if found.is_some() || self.config.control_plane().is_none() {
             return Ok(found);
         }
         match GATE.with_borrow_mut(|gate| gate.leave(&key, self.now)) {
@@ -120,7 +74,8 @@ impl Pulls<'_> {
             }
             Leave::Ask => {}
         }
-        let pulled = self.pull(&key).await;
+        // In a box: requests that are answered from memory have no room for it.
+        let pulled = Box::pin(self.pull(&key)).await;
         if let Ok(None) = pulled {
             GATE.with_borrow_mut(|gate| gate.learn(&key, &Pulled::Unknown, self.now));
         }
@@ -128,9 +83,9 @@ impl Pulls<'_> {
     }
 
     /// Has the object bring in what there is of a key; `None` when there is nothing.
-    async fn pull(&self, key: &KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
+    pub(crate) async fn pull(&self, key: &KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
         let body = encode(&Key::of(key))?;
-        let call = std::pin::pin!(call_object(self.env, BINDING, NAME, "/pull", Some(&body)));
+        let call = pin!(call_object(self.env, BINDING, NAME, "/pull", Some(&body)));
         let told = match select(call, Delay::from(PATIENCE)).await {
             Either::Left((told, _)) => {
                 told.map_err(|error| Unavailable(format!("pulls object: {error}")))?
@@ -151,70 +106,5 @@ impl Pulls<'_> {
                 Ok(Some(found))
             }
         }
-    }
-
-    /// Asks after the reply when each environment was confirmed, as often as upstream is looked at. That
-    /// also keeps the object looking.
-    fn ask_how_looks_stand(&self, upstream: &UpstreamConfig) {
-        let interval = i64::try_from(upstream.interval.as_micros()).unwrap_or(i64::MAX);
-        let age = self.now.micros().saturating_sub(ASKED_AT.get());
-        if (0..interval).contains(&age) {
-            return;
-        }
-        ASKED_AT.set(self.now.micros());
-        let env = self.env.clone();
-        self.context.wait_until(async move {
-            match looks(&env).await {
-                Ok(looks) => CONFIRMED.with_borrow_mut(|confirmed| {
-                    for look in looks {
-                        if let Some(at) = look.confirmed_at {
-                            confirmed.insert(look.environment_key, at);
-                        }
-                    }
-                }),
-                Err(error) => console_warn!("{error}"),
-            }
-        });
-    }
-}
-
-/// How the looks at upstream stand, for `/health`.
-pub(crate) async fn status(
-    env: &Env,
-    upstream: &UpstreamConfig,
-) -> Result<UpstreamStatus, Unavailable> {
-    let environments = looks(env).await?.into_iter().map(|look| LookStatus {
-        environment_key: look.environment_key,
-        confirmed_at: look.confirmed_at.map(Timestamp),
-        problem: look.problem,
-    });
-    let environments: Vec<LookStatus> = environments.collect();
-    let count = u32::try_from(environments.len()).unwrap_or(u32::MAX);
-    Ok(UpstreamStatus {
-        stale_after: upstream
-            .grace
-            .map(|grace| (upstream.interval + grace * count).as_secs()),
-        environments,
-    })
-}
-
-/// When an environment was last confirmed, as far as this isolate has heard.
-pub(crate) fn confirmed_at(environment_key: &str) -> Option<Timestamp> {
-    CONFIRMED.with_borrow(|confirmed| confirmed.get(environment_key).copied().map(Timestamp))
-}
-
-async fn looks(env: &Env) -> Result<Vec<Look>, Unavailable> {
-    let looks = call_object(env, BINDING, NAME, "/looks", None).await;
-    decode(&looks.map_err(|error| Unavailable(format!("pulls object: {error}")))?)
-}
-
-impl UpstreamConfig {
-    /// The pair that a key is of.
-    pub(crate) fn named(&self, key: &KeyRef<'_>) -> Option<&KeyPair> {
-        let is_it = |pair: &&KeyPair| match *key {
-            KeyRef::Client(key) => pair.client() == key,
-            KeyRef::Server(hash) => pair.server_hash() == hash,
-        };
-        self.pairs.iter().find(is_it)
     }
 }

@@ -220,7 +220,6 @@ impl Snapshots<'_> {
     }
 }
 
-#[cfg(feature = "upstream")]
 /// Files a package from outside a request; isolates hear of it as of any other.
 pub(crate) async fn file(env: &Env, package: &Package) -> Result<(), Unavailable> {
     match write(env, package, &Announcement::from(package)).await? {
@@ -253,7 +252,6 @@ async fn write(
     }
 }
 
-#[cfg(feature = "upstream")]
 /// Holds what was read under a key in this isolate.
 pub(crate) fn hold(key: &KeyRef<'_>, snapshot: &Snapshot, now: i64) {
     let environment = snapshot.environment_key();

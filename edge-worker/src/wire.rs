@@ -146,7 +146,7 @@ pub(crate) fn write(
 }
 
 /// `name\nvalue\n` for each header.
-fn format_headers(headers: &HeaderMap) -> String {
+pub(crate) fn format_headers(headers: &HeaderMap) -> String {
     let mut lines = String::with_capacity(640);
     for (name, value) in headers {
         // What is no text was made from data that is none either; the answer does without.

@@ -5,7 +5,6 @@ pub(crate) mod identity;
 mod ledger;
 mod outbox;
 mod parcels;
-#[cfg(feature = "upstream")]
 mod pulls;
 mod streams;
 

@@ -115,7 +115,7 @@ impl Outbox {
             let Some(parcel) = next else {
                 return Ok(None);
             };
-            let (verdict, told) = home::send(&config, parcel.body.as_bytes()).await;
+            let (verdict, told) = home::send(&config, parcel.body.clone().into_bytes()).await;
             match verdict {
                 Verdict::Confirmed => {
                     self.failures.set(0);

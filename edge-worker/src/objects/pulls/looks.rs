@@ -1,31 +1,131 @@
 //! Looks at an existing Flagsmith: what the feature `upstream` adds. Reading and compiling documents takes a third of a module
 //! that has it, so that who publishes does without.
 
-use yardarm_core::edge::Unavailable;
-use yardarm_core::edge::upstream::{End, KeyPair, PullError, Step, Verdict, Watch};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
-use super::{Pulls, ROOM, Watched, now};
+use worker::{State, console_warn};
+use yardarm_core::edge::pull_through::Key;
+use yardarm_core::edge::upstream::{End, KeyPair, PullError, Step, Verdict, Watch};
+use yardarm_core::edge::{KeyRef, Unavailable};
+use yardarm_core::time::Timestamp;
+
+use super::{Pulls, ROOM, now};
 use crate::config::UpstreamConfig;
 use crate::host::random;
 use crate::outbound::ask;
-use crate::snapshots::file;
-use worker::console_warn;
+use crate::pulls::Told;
+use crate::snapshots::{file, read};
+use crate::upstream::Look;
 
 /// How often it is written down that nothing has changed, in microseconds.
 const REMEMBER: i64 = 60_000_000;
 
-/// One look at one environment of upstream.
-pub(super) async fn look(
+/// How the looks stand; in storage is the watch of each environment, as JSON under its client-side key.
+pub(super) struct Looks {
+    state: State,
+    watched: RefCell<HashMap<String, Watched>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Watched {
+    watch: Watch,
+    next_at: i64,
+    written_at: i64,
+}
+
+impl Looks {
+    pub(super) fn new(state: State) -> Self {
+        Self {
+            state,
+            watched: RefCell::default(),
+        }
+    }
+
+    /// Sees to it that there will be a next look.
+    pub(super) async fn go_on(&self, upstream: &UpstreamConfig) -> worker::Result<()> {
+        match self.state.storage().get_alarm().await? {
+            Some(_) => Ok(()),
+            None => self.set_alarm(upstream).await,
+        }
+    }
+
+    pub(super) async fn set_alarm(&self, upstream: &UpstreamConfig) -> worker::Result<()> {
+        self.state.storage().set_alarm(upstream.interval).await
+    }
+
+    /// The environments that are to be looked at now.
+    pub(super) async fn due(&self, upstream: &UpstreamConfig) -> Vec<Key> {
+        let mut due = Vec::new();
+        for pair in &upstream.pairs {
+            if self.watched(pair).await.next_at <= now().micros() {
+                due.push(Key::Client(pair.client().to_owned()));
+            }
+        }
+        due
+    }
+
+    /// How the looks stand, as it is told.
+    pub(super) async fn stand(&self, upstream: &UpstreamConfig) -> Vec<Look> {
+        let mut looks = Vec::new();
+        for pair in &upstream.pairs {
+            let status = self.watched(pair).await.watch.status(pair);
+            looks.push(Look {
+                environment_key: status.environment_key,
+                confirmed_at: status.confirmed_at.map(Timestamp::micros),
+                problem: status.problem,
+            });
+        }
+        looks
+    }
+
+    async fn watched(&self, pair: &KeyPair) -> Watched {
+        if let Some(watched) = self.watched.borrow().get(pair.client()) {
+            return watched.clone();
+        }
+        let stored = self.state.storage().get::<String>(pair.client()).await;
+        let stored = stored.ok().flatten().unwrap_or_default();
+        Watched {
+            watch: serde_json::from_str(&stored).unwrap_or_default(),
+            ..Watched::default()
+        }
+    }
+
+    async fn write(&self, pair: &KeyPair, watch: &Watch) -> Result<(), Unavailable> {
+        let json = serde_json::to_string(watch).unwrap_or_default();
+        let put = self.state.storage().put(pair.client(), json).await;
+        put.map_err(|error| Unavailable(format!("a look was not written down: {error}")))
+    }
+}
+
+/// Looks at what a key is of, and says what there is now.
+pub(super) async fn look_at(
     pulls: &Pulls,
     upstream: &UpstreamConfig,
-    pair: &KeyPair,
-) -> Result<(), Unavailable> {
+    key: &KeyRef<'_>,
+) -> Result<Told, Unavailable> {
+    let Some(pair) = upstream.named(key) else {
+        return Ok(Told::Unknown);
+    };
+    look(pulls, upstream, pair).await?;
+    let held = pulls.held(pair.client()).await?;
+    Ok(held.unwrap_or(Told::Later))
+}
+
+/// One look at one environment of upstream.
+async fn look(pulls: &Pulls, upstream: &UpstreamConfig, pair: &KeyPair) -> Result<(), Unavailable> {
     let Watched {
         mut watch,
         written_at,
         ..
-    } = pulls.watched(pair).await;
-    let held = pulls.held(pair.client()).await?;
+    } = pulls.looks.watched(pair).await;
+    let held = match pulls.held(pair.client()).await? {
+        Some(Told::Held {
+            environment,
+            version,
+        }) => read(&pulls.env, &environment, version).await?,
+        _ => None,
+    };
     let mut pull = watch.pull(&upstream.root, pair, held.as_ref(), ROOM, now());
     let end = loop {
         let answer = match ask(&pull.request(), pull.room(), upstream.timeout).await {
@@ -62,18 +162,10 @@ pub(super) async fn look(
         written_at,
     };
     if is_news || is_due {
-        write(pulls, pair, &watched.watch).await?;
+        pulls.looks.write(pair, &watched.watch).await?;
         watched.written_at = now().micros();
     }
-    pulls
-        .watched
-        .borrow_mut()
-        .insert(environment.to_owned(), watched);
+    let mut all = pulls.looks.watched.borrow_mut();
+    all.insert(environment.to_owned(), watched);
     Ok(())
-}
-
-async fn write(pulls: &Pulls, pair: &KeyPair, watch: &Watch) -> Result<(), Unavailable> {
-    let json = serde_json::to_string(watch).unwrap_or_default();
-    let put = pulls.state.storage().put(pair.client(), json).await;
-    put.map_err(|error| Unavailable(format!("a look was not written down: {error}")))
 }
