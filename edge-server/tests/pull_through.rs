@@ -10,14 +10,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use yardarm_conformance::environment::Environment;
-use yardarm_conformance::unix_seconds;
+use yardarm_conformance::{serve, unix_seconds};
 use yardarm_core::edge::signature;
 use yardarm_edge::{
     Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, PullThrough, SnapshotStore,
@@ -46,18 +43,9 @@ impl ControlPlane {
             environment: Environment::fresh("pulled"),
         };
         let serving = this.clone();
-        tokio::spawn(async move {
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let serving = serving.clone();
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let serving = serving.clone();
-                    async move { Ok::<_, Infallible>(serving.answer(request.uri().path()).await) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), service);
-                tokio::spawn(connection);
-            }
+        serve(listener, move |request| {
+            let serving = serving.clone();
+            async move { Ok::<_, Infallible>(serving.answer(request.uri().path()).await) }
         });
         this
     }

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use yardarm_conformance::serve;
 use yardarm_core::time::Timestamp;
 
 /// The keys of its environment.
@@ -73,18 +72,9 @@ impl Flagsmith {
             state: Arc::new(Mutex::new(state)),
         };
         let serving = flagsmith.clone();
-        tokio::spawn(async move {
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let serving = serving.clone();
-                let service = service_fn(move |request| {
-                    let serving = serving.clone();
-                    async move { Ok::<_, Infallible>(serving.answer(request).await) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), service);
-                tokio::spawn(connection);
-            }
+        serve(listener, move |request| {
+            let serving = serving.clone();
+            async move { Ok::<_, Infallible>(serving.answer(request).await) }
         });
         flagsmith
     }

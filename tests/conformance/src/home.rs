@@ -10,15 +10,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use yardarm_core::edge::delivery::{self, Delivery, Resource};
 use yardarm_core::edge::signature::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use yardarm_core::edge::{IdentityRecord, TraitChange};
 use yardarm_core::time::Timestamp;
 
+use crate::server::serve;
 use crate::target::unix_seconds;
 
 /// How it behaves.
@@ -70,10 +68,9 @@ impl Home {
             })),
         };
         let (serving, secret) = (home.clone(), Arc::<str>::from(secret));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serving.clone().serve(stream, Arc::clone(&secret)));
-            }
+        serve(listener, move |request| {
+            let (home, secret) = (serving.clone(), Arc::clone(&secret));
+            async move { home.answer(request, &secret).await }
         });
         Ok(home)
     }
@@ -142,17 +139,6 @@ impl Home {
         })
         .map(|row| row.count)
         .sum()
-    }
-
-    async fn serve(self, stream: TcpStream, secret: Arc<str>) {
-        let answer = |request| {
-            let (home, secret) = (self.clone(), Arc::clone(&secret));
-            async move { home.answer(request, &secret).await }
-        };
-        // A connection that ends badly is the edge's to notice.
-        let _ = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service_fn(answer))
-            .await;
     }
 
     async fn answer(

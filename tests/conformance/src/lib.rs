@@ -12,10 +12,12 @@ pub mod home;
 pub mod overrides;
 mod report;
 pub mod returns;
+mod server;
 pub mod table;
 mod target;
 
 pub use report::Report;
+pub use server::serve;
 pub use target::{Handed, Target, publication_path, sha256_hex, unix_seconds};
 
 /// Which checks to run besides the table.

@@ -16,15 +16,12 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use running::{Running, SECRET, component};
+use running::{Running, SECRET, TURN, component};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use yardarm_conformance::environment::Environment;
-use yardarm_conformance::{sha256_hex, unix_seconds};
+use yardarm_conformance::{serve, sha256_hex, unix_seconds};
 use yardarm_core::edge::signature;
 use yardarm_core::snapshot::{Package, Publication, compile};
 use yardarm_core::time::Timestamp;
@@ -53,24 +50,9 @@ impl ControlPlane {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let this = Arc::new(self);
         let control_plane = Arc::clone(&this);
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let this = Arc::clone(&control_plane);
-                tokio::spawn(async move {
-                    let answer = service_fn(|request| {
-                        let this = Arc::clone(&this);
-                        async move { Ok::<_, Infallible>(this.answer(request).await) }
-                    });
-                    let connection = http1::Builder::new();
-                    // A component that has gone away is no news.
-                    drop(
-                        connection
-                            .serve_connection(TokioIo::new(stream), answer)
-                            .await,
-                    );
-                });
-            }
+        serve(listener, move |request| {
+            let this = Arc::clone(&control_plane);
+            async move { Ok::<_, Infallible>(this.answer(request).await) }
         });
         (url, this)
     }
@@ -144,9 +126,6 @@ fn with_server_key(environment: &Environment, key: &str) -> Package {
     compile(&publication).0
 }
 
-/// One test at a time: a request waits 1.5 s at most, also while another host compiles the component.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 /// The component, without anything in its store.
 struct Cold {
     running: Running,
@@ -157,7 +136,8 @@ impl Cold {
     /// `None`, with a word, where there is no component.
     fn start(control_plane: &str, allowed: &str) -> Option<Self> {
         let state = tempfile::tempdir().unwrap();
-        let running = Running::start_asking(&component()?, state.path(), control_plane, allowed);
+        let variables = [("control_plane_url", control_plane)];
+        let running = Running::start_calling(&component()?, state.path(), allowed, &variables);
         Some(Self {
             running,
             _state: state,

@@ -5,10 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own steps must not fail")]
 
+mod running;
+
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,11 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use running::{Running, TURN, component_with_upstream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use yardarm_conformance::Target;
 use yardarm_conformance::environment::Environment;
+use yardarm_conformance::serve;
 
 const SERVER_KEY: &str = "ser.spin-upstream";
 
@@ -54,24 +52,9 @@ impl Flagsmith {
             }),
         });
         let flagsmith = Arc::clone(&this);
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let this = Arc::clone(&flagsmith);
-                tokio::spawn(async move {
-                    let answer = service_fn(|request| {
-                        let answer = this.answer(&request);
-                        async move { Ok::<_, Infallible>(answer) }
-                    });
-                    let connection = http1::Builder::new();
-                    // A component that has gone away is no news.
-                    drop(
-                        connection
-                            .serve_connection(TokioIo::new(stream), answer)
-                            .await,
-                    );
-                });
-            }
+        serve(listener, move |request| {
+            let answer = flagsmith.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
         });
         (url, this)
     }
@@ -131,81 +114,36 @@ impl Flagsmith {
     }
 }
 
-/// One test at a time: a request waits 1.5 s at most, also while another host compiles the component.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// The host with the component.
-struct Running {
-    process: Child,
-    target: Target,
+/// The host with the component; `None`, with a word, where there is none.
+fn start(upstream: &str, pairs: &Value, state: &Path) -> Option<Running> {
+    let component = component_with_upstream()?;
+    let (url, pairs) = (format!("{upstream}/api/v1"), pairs.to_string());
+    let variables = [
+        ("upstream_url", url.as_str()),
+        ("environment_key_pairs", &pairs),
+        ("api_poll_frequency_seconds", "1"),
+        ("grace_seconds", "2"),
+    ];
+    Some(Running::start_calling(
+        &component, state, upstream, &variables,
+    ))
 }
 
-impl Running {
-    /// `None`, with a word, where there is no component.
-    fn start(upstream: &str, pairs: &Value, state: &Path) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let component = root.join("build/spin-upstream/yardarm.wasm");
-        if !component.exists() {
-            eprintln!("skipped: no build/spin-upstream/yardarm.wasm (scripts/build-spin makes it)");
-            return None;
-        }
-        let mut host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
-        host.args(["--listen", "127.0.0.1:0", "--allow", upstream]);
-        for variable in [
-            format!("upstream_url={upstream}/api/v1"),
-            format!("environment_key_pairs={pairs}"),
-            "api_poll_frequency_seconds=1".to_owned(),
-            "grace_seconds=2".to_owned(),
-        ] {
-            host.args(["--variable", &variable]);
-        }
-        let mut process = host
-            .arg("--component")
-            .arg(component)
-            .arg("--state")
-            .arg(state)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line.trim().rsplit(' ').next().unwrap();
-        let target = Target::new(url, "").unwrap();
-        Some(Self { process, target })
-    }
-
-    async fn get(&self, path: &str, key: &str) -> Response<Bytes> {
-        let request = Request::get(path).header("x-environment-key", key);
-        let request = request.body(Bytes::new()).unwrap();
-        self.target.send(request).await.unwrap()
-    }
-
-    async fn flags(&self, key: &str) -> (StatusCode, String) {
-        let reply = self.get("/api/v1/flags/", key).await;
-        let text = String::from_utf8(reply.body().to_vec()).unwrap();
-        (reply.status(), text)
-    }
-
-    /// Asks until the answer has the text.
-    async fn until(&self, path: &str, key: &str, text: &str) {
-        let end = Instant::now() + Duration::from_secs(30);
-        loop {
-            let reply = self.get(path, key).await;
-            if String::from_utf8_lossy(reply.body()).contains(text) {
-                return;
-            }
-            assert!(Instant::now() < end, "no {text}: {reply:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
+async fn flags(running: &Running, key: &str) -> (StatusCode, String) {
+    let (status, body) = running.get("/api/v1/flags/", key).await;
+    (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+/// Asks until the answer has the text.
+async fn until(running: &Running, path: &str, key: &str, text: &str) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let reply = running.reply(path, key).await;
+        if String::from_utf8_lossy(reply.body()).contains(text) {
+            return;
+        }
+        assert!(Instant::now() < end, "no {text}: {reply:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -217,57 +155,53 @@ async fn an_existing_flagsmith_at_the_edge() {
     let (url, flagsmith) = Flagsmith::serve(key).await;
     let pairs = json!([{ "server_side_key": SERVER_KEY, "client_side_key": key }]);
     let state = tempfile::tempdir().unwrap();
-    let Some(running) = Running::start(&url, &pairs, state.path()) else {
+    let Some(running) = start(&url, &pairs, state.path()) else {
         return;
     };
     // Who asks first waits for the first look, and one looks for all.
-    let first = (0..20).map(|_| running.flags(key));
+    let first = (0..20).map(|_| flags(&running, key));
     for (status, text) in futures_util::future::join_all(first).await {
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains(&Environment::value(1)), "{text}");
     }
     assert!(flagsmith.now.lock().unwrap().asked <= 2);
-    assert_eq!(running.flags("another").await.0, StatusCode::FORBIDDEN);
-    assert_eq!(running.flags(SERVER_KEY).await.0, StatusCode::OK);
+    assert_eq!(flags(&running, "another").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(flags(&running, SERVER_KEY).await.0, StatusCode::OK);
     let ann = "/api/v1/identities/?identifier=ann";
-    running.until(ann, key, "for ann").await;
+    until(&running, ann, key, "for ann").await;
     let document = running
-        .get("/api/v1/environment-document", SERVER_KEY)
+        .reply("/api/v1/environment-document", SERVER_KEY)
         .await;
     assert_eq!(document.status(), StatusCode::OK);
-    running.until("/health", "", r#""status":"ok""#).await;
+    until(&running, "/health", "", r#""status":"ok""#).await;
 
     flagsmith.set(|now| now.version = 2);
-    running
-        .until("/api/v1/flags/", key, &Environment::value(2))
-        .await;
-    let age = running.get("/api/v1/flags/", key).await;
+    until(&running, "/api/v1/flags/", key, &Environment::value(2)).await;
+    let age = running.reply("/api/v1/flags/", key).await;
     assert!(
         age.headers().contains_key("yardarm-snapshot-age"),
         "{age:?}"
     );
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    running.flags(key).await;
-    running.until("/health", "", r#""problem":null"#).await;
+    flags(&running, key).await;
+    until(&running, "/health", "", r#""problem":null"#).await;
     assert!(flagsmith.now.lock().unwrap().not_modified > 0);
 
     flagsmith.set(|now| now.is_down = true);
-    running.until("/proxy/health", "", "stale").await;
-    let (status, text) = running.flags(key).await;
+    until(&running, "/proxy/health", "", "stale").await;
+    let (status, text) = flags(&running, key).await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains(&Environment::value(2)), "{text}");
     drop(running);
 
-    let running = Running::start(&url, &pairs, state.path()).unwrap();
-    let (status, text) = running.flags(key).await;
+    let running = start(&url, &pairs, state.path()).unwrap();
+    let (status, text) = flags(&running, key).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     flagsmith.set(|now| {
         now.is_down = false;
         now.version = 3;
     });
-    running
-        .until("/api/v1/flags/", key, &Environment::value(3))
-        .await;
+    until(&running, "/api/v1/flags/", key, &Environment::value(3)).await;
 }
 
 #[tokio::test]
@@ -275,15 +209,15 @@ async fn what_was_never_read_is_not_unknown() {
     let _turn = TURN.lock().await;
     let pairs = json!([{ "server_side_key": SERVER_KEY, "client_side_key": "client" }]);
     let state = tempfile::tempdir().unwrap();
-    let Some(running) = Running::start("http://127.0.0.1:9", &pairs, state.path()) else {
+    let Some(running) = start("http://127.0.0.1:9", &pairs, state.path()) else {
         return;
     };
     assert_eq!(
-        running.flags("client").await.0,
+        flags(&running, "client").await.0,
         StatusCode::SERVICE_UNAVAILABLE
     );
-    assert_eq!(running.flags("another").await.0, StatusCode::FORBIDDEN);
-    let health = running.get("/health", "").await;
+    assert_eq!(flags(&running, "another").await.0, StatusCode::FORBIDDEN);
+    let health = running.reply("/health", "").await;
     assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
     let health: Value = serde_json::from_slice(health.body()).unwrap();
     assert_eq!(health["environments"][0]["environment_key"], "client");

@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use serde_json::Value;
 use yardarm_conformance::Target;
 
 /// What the component takes publications with, and signs deliveries and questions.
 pub(crate) const SECRET: &str = "spin-host-test";
+
+/// One test at a time where a request waits 1.5 s at most, also while another host compiles the component.
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The test host.
+const HOST: &str = env!("CARGO_BIN_EXE_yardarm-spin-host");
 
 /// The host with the component, and where it keeps its state.
 pub(crate) struct Running {
@@ -22,32 +28,35 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(component: &Path, state: &Path) -> Self {
-        let host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
+        Self::spawn(Command::new(HOST), component, state)
+    }
+
+    /// With more variables than the secret, where calls may only go to `allowed`.
+    pub(crate) fn start_calling(
+        component: &Path,
+        state: &Path,
+        allowed: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut host = Command::new(HOST);
+        host.args(["--allow", allowed]);
+        for (name, value) in variables {
+            host.args(["--variable", &format!("{name}={value}")]);
+        }
         Self::spawn(host, component, state)
     }
 
     /// That sends what it has to tell to a control plane, every second.
     pub(crate) fn start_with_home(component: &Path, state: &Path, home: &str) -> Self {
-        let mut host = with_home(home, home);
-        host.args(["--variable", "delivery_seconds=1"]);
-        Self::spawn(host, component, state)
-    }
-
-    /// That asks a control plane for what it does not hold, where calls may only go to `allowed`.
-    pub(crate) fn start_asking(
-        component: &Path,
-        state: &Path,
-        control_plane: &str,
-        allowed: &str,
-    ) -> Self {
-        Self::spawn(with_home(control_plane, allowed), component, state)
+        let variables = [("control_plane_url", home), ("delivery_seconds", "1")];
+        Self::start_calling(component, state, home, &variables)
     }
 
     /// Where no file may grow past so many blocks of 512 bytes: as on a full disk.
     pub(crate) fn start_limited(component: &Path, state: &Path, blocks: u64) -> Self {
         let mut shell = Command::new("/bin/sh");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_yardarm-spin-host")]);
+        shell.args(["-c", &script, HOST]);
         Self::spawn(shell, component, state)
     }
 
@@ -76,13 +85,14 @@ impl Running {
         self.process.wait().unwrap();
     }
 
-    pub(crate) async fn get(&self, path: &str, key: &str) -> (StatusCode, Bytes) {
+    pub(crate) async fn reply(&self, path: &str, key: &str) -> Response<Bytes> {
         let request = Request::get(path).header("x-environment-key", key);
-        let reply = self
-            .target
-            .send(request.body(Bytes::new()).unwrap())
-            .await
-            .unwrap();
+        let request = request.body(Bytes::new()).unwrap();
+        self.target.send(request).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str, key: &str) -> (StatusCode, Bytes) {
+        let reply = self.reply(path, key).await;
         (reply.status(), reply.into_body())
     }
 
@@ -104,17 +114,19 @@ impl Drop for Running {
     }
 }
 
-fn with_home(home: &str, allowed: &str) -> Command {
-    let mut host = Command::new(env!("CARGO_BIN_EXE_yardarm-spin-host"));
-    host.args(["--allow", allowed]);
-    host.args(["--variable", &format!("control_plane_url={home}")]);
-    host
-}
-
 /// The component, or a word that there is none.
 pub(crate) fn component() -> Option<PathBuf> {
+    built("spin")
+}
+
+/// The component that can serve an existing Flagsmith, or a word that there is none.
+pub(crate) fn component_with_upstream() -> Option<PathBuf> {
+    built("spin-upstream")
+}
+
+fn built(folder: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let component = root.join("build/spin/yardarm.wasm");
+    let component = root.join("build").join(folder).join("yardarm.wasm");
     if component.exists() {
         return Some(component);
     }
