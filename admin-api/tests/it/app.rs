@@ -12,7 +12,9 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 use yardarm::app::{App, Clock, Random};
 use yardarm::store::private::{Durability, Private};
@@ -287,6 +289,14 @@ impl TestApp {
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         send(&self.router, request).await
     }
+}
+
+/// Serves a router on a socket until the task is aborted or the test ends; tells its URL, without a slash at its end.
+pub(crate) async fn serve(router: Router) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, serving)
 }
 
 /// Has a router answer a request.

@@ -11,7 +11,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use yardarm::app::Clock;
 use yardarm::background::{Background, Stoppable};
@@ -19,7 +18,7 @@ use yardarm::publish::{Cloudflare, ExportSettings, Settings};
 use yardarm::store::Pool;
 use yardarm::telemetry::Metrics;
 
-use crate::app::{connect, database};
+use crate::app::{connect, database, serve};
 use crate::edge::{RemoteEdge, SECRET};
 use crate::world::World;
 
@@ -247,13 +246,6 @@ async fn s3(State(bucket): State<Bucket>, request: Request) -> Response {
     }
 }
 
-async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    format!("http://{address}")
-}
-
 #[tokio::test]
 async fn an_environment_is_files_in_a_bucket() {
     let url = database().await;
@@ -261,7 +253,7 @@ async fn an_environment_is_files_in_a_bucket() {
     world.environment("env").await;
     let feature = world.feature("banner").await;
     let bucket = Bucket::default();
-    let endpoint = serve(Router::new().fallback(s3).with_state(bucket.clone())).await;
+    let (endpoint, _serving) = serve(Router::new().fallback(s3).with_state(bucket.clone())).await;
     let store = format!("s3://bucket/some/prefix?endpoint={endpoint}&region=auto");
     target(&world, &store, "the-id:the-key").await;
     let background = work(&url, Settings::default()).await;
@@ -372,7 +364,7 @@ async fn a_cdn_is_purged_of_what_an_edge_has_confirmed() {
     target(&world, &edge.url(), SECRET).await;
     let purges = Purges::default();
     *purges.failures_left.lock().unwrap() = 1;
-    let api = serve(
+    let (api, _serving) = serve(
         Router::new()
             .fallback(cloudflare)
             .with_state(purges.clone()),

@@ -56,9 +56,7 @@ impl RemoteEdge {
     }
 
     async fn serve(&mut self, listener: TcpListener) {
-        let directory = Arc::new(DataDirectory::open(self.folder.path()).unwrap());
-        let snapshots = SnapshotStore::open(&directory.path().join("environments")).unwrap();
-        let identities = IdentityFiles::open(&directory, 1 << 20).unwrap();
+        let (directory, snapshots, identities) = stores(&self.folder);
         let mut deliveries = None;
         if let Some(home) = &self.home {
             let settings = DeliverySettings {
@@ -172,6 +170,14 @@ impl RemoteEdge {
             .body(body.to_string());
         looks(request, |body| body["flags"].clone()).await
     }
+}
+
+/// What an edge keeps in its folder.
+pub(crate) fn stores(folder: &TempDir) -> (Arc<DataDirectory>, SnapshotStore, IdentityFiles) {
+    let directory = Arc::new(DataDirectory::open(folder.path()).unwrap());
+    let snapshots = SnapshotStore::open(&directory.path().join("environments")).unwrap();
+    let identities = IdentityFiles::open(&directory, 1 << 20).unwrap();
+    (directory, snapshots, identities)
 }
 
 async fn looks(

@@ -1,20 +1,14 @@
 //! Pull-through: an edge that lacks an environment asks for it.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
 use yardarm_core::edge::{KeyRef, pull_through, signature};
 use yardarm_core::time::Timestamp;
-use yardarm_edge::{
-    Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, PullThrough, SnapshotStore,
-};
 
 use crate::app::{Reply, TestApp};
 use crate::deliveries::{SECRET, target};
+use crate::pulling_edge::PullingEdge;
 use crate::world::World;
 
 fn now(t: &TestApp) -> Timestamp {
@@ -87,32 +81,12 @@ async fn an_emptied_edge_serves_what_it_is_asked_for() {
     world.set("env", feature, true, "hello").await;
     world.server_key("env", "ser.env").await;
     target(&t, "edge", SECRET, true).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = t.router.clone();
-    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-
-    let folder = tempfile::tempdir().unwrap();
-    let directory = Arc::new(DataDirectory::open(folder.path()).unwrap());
-    let snapshots = SnapshotStore::open(&directory.path().join("environments")).unwrap();
-    let identities = IdentityFiles::open(&directory, 1 << 20).unwrap();
-    let pull = PullThrough::new(url, SECRET.into(), Client::new().unwrap());
-    let host = NativeHost::new(snapshots, identities, Some(SECRET.into()));
-    let edge = Edge::new(host.with_pull_through(Arc::new(pull)), Arc::new(NoUsage));
-    let flags = async |key: &str| {
-        let request = Request::get("/api/v1/flags/").header("x-environment-key", key);
-        let reply = edge
-            .answer(request.body(Full::<bytes::Bytes>::default()).unwrap())
-            .await;
-        let (head, body) = reply.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        (head.status, String::from_utf8_lossy(&body).into_owned())
-    };
-    let (status, body) = flags("ser.env").await;
+    let edge = PullingEdge::of(&t, SECRET).await;
+    let (status, body) = edge.flags("ser.env").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert!(body.contains("hello"));
-    assert_eq!(flags("env").await.0, StatusCode::OK);
-    assert_eq!(flags("other").await.0, StatusCode::FORBIDDEN);
-    serving.abort();
-    assert_eq!(flags("env").await.0, StatusCode::OK, "it is held now");
+    assert_eq!(edge.flags("env").await.0, StatusCode::OK);
+    assert_eq!(edge.flags("other").await.0, StatusCode::FORBIDDEN);
+    edge.cut_off();
+    assert_eq!(edge.flags("env").await.0, StatusCode::OK, "it is held now");
 }

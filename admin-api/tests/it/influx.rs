@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use yardarm::usage::{Influx, InfluxSettings, UsageStore};
 
-use crate::app::TestApp;
+use crate::app::{TestApp, serve};
 use crate::deliveries::{SECRET, deliver, id, target};
 use crate::fixture::Fixture;
 use crate::usage::{asked, evaluated, minute, organisation};
@@ -26,12 +26,10 @@ struct Player {
 
 impl Player {
     async fn start() -> (Self, String) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
         let player = Self::default();
         let router = Router::new().fallback(play).with_state(player.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (player, url)
+        let (url, _serving) = serve(router).await;
+        (player, format!("{url}/"))
     }
 
     fn will(&self, answers: &[(u16, &str)]) {

@@ -2,22 +2,16 @@
 //! so not run by default: `cargo test -p yardarm --test it -- --ignored slow --nocapture` prints what
 //! docs/performance.md tells.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::Full;
-use tokio::net::TcpListener;
+use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use yardarm_core::edge::KeyRef;
-use yardarm_edge::{
-    Client, DataDirectory, Edge, IdentityFiles, NativeHost, NoUsage, PullThrough, SnapshotStore,
-};
 
 use crate::app::{TestApp, connect, database};
 use crate::convergence::{Mortal, target};
 use crate::edge::{RemoteEdge, SECRET};
+use crate::pulling_edge::PullingEdge;
 use crate::world::World;
 
 const ENVIRONMENTS: i64 = 10_000;
@@ -198,26 +192,11 @@ async fn slow_a_hundred_thousand_overrides_are_published_and_pulled() {
     drop(publisher);
 
     // Another edge of the same secret lacks it, and asks.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = t.router.clone();
-    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-    let folder = tempfile::tempdir().unwrap();
-    let directory = Arc::new(DataDirectory::open(folder.path()).unwrap());
-    let snapshots = SnapshotStore::open(&directory.path().join("environments")).unwrap();
-    let identities = IdentityFiles::open(&directory, 1 << 20).unwrap();
-    let pull = PullThrough::new(url, SECRET.into(), Client::new().unwrap());
-    let host = NativeHost::new(snapshots.clone(), identities, Some(SECRET.into()))
-        .with_pull_through(Arc::new(pull));
-    let cold = Edge::new(host, Arc::new(NoUsage));
+    let cold = PullingEdge::of(&t, SECRET).await;
     let begun = Instant::now();
     let mut first = None;
     until("pulling", most, async || {
-        let request = Request::get("/api/v1/flags/").header("x-environment-key", "env");
-        let reply = cold
-            .answer(request.body(Full::<Bytes>::default()).unwrap())
-            .await;
-        let status = reply.status();
+        let (status, _) = cold.flags("env").await;
         first.get_or_insert(status);
         // Nobody is told that the key is wrong.
         assert!(
@@ -232,7 +211,6 @@ async fn slow_a_hundred_thousand_overrides_are_published_and_pulled() {
         begun.elapsed(),
         memory()
     );
-    let snapshot = snapshots.snapshot(&KeyRef::Client("env")).unwrap();
-    assert!(snapshots.package(&snapshot).unwrap().is_whole());
-    serving.abort();
+    let snapshot = cold.snapshots.snapshot(&KeyRef::Client("env")).unwrap();
+    assert!(cold.snapshots.package(&snapshot).unwrap().is_whole());
 }

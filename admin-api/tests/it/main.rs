@@ -33,6 +33,7 @@ mod packed;
 mod private;
 mod projects;
 mod published_document;
+mod pulling_edge;
 mod segments;
 mod statements;
 mod surroundings;
