@@ -2,6 +2,7 @@
 //! Postgres that runs when no other is named. No rules of any resource.
 
 mod address;
+mod binaries;
 mod migrate;
 mod pool;
 pub mod private;

@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::binaries::Places;
+
 /// Asks Postgres to stop when our end of the pipe closes.
 const KEEPER: &str = r#"
 "$@" &
@@ -76,7 +78,7 @@ impl Private {
         port: u16,
         further: &[String],
     ) -> anyhow::Result<Self> {
-        let binaries = find_binaries()?;
+        let binaries = Places::of_this_machine().find()?;
         let account = account_for_root()?;
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = fs::canonicalize(folder)?;
@@ -194,50 +196,6 @@ impl Private {
         let (work, _closed) = tokio::join!(work, connection);
         Ok(work?)
     }
-}
-
-/// The folder with `initdb` and `postgres`: `PG_BIN`, then PATH, then where distributions put them.
-fn find_binaries() -> anyhow::Result<PathBuf> {
-    let complete = |folder: &Path| {
-        ["initdb", "postgres"]
-            .iter()
-            .all(|p| folder.join(p).is_file())
-    };
-    if let Some(folder) = std::env::var_os("PG_BIN").map(PathBuf::from) {
-        ensure!(
-            complete(&folder),
-            "PG_BIN={} has no initdb and postgres",
-            folder.display()
-        );
-        return Ok(folder);
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(folder) = std::env::split_paths(&path).find(|folder| complete(folder)) {
-        return Ok(folder);
-    }
-    let mut installed: Vec<(u32, PathBuf)> =
-        ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"]
-            .iter()
-            .filter_map(|root| fs::read_dir(root).ok())
-            .flat_map(Iterator::flatten)
-            .filter_map(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let version = name
-                    .strip_prefix("postgresql@")
-                    .unwrap_or(&name)
-                    .parse()
-                    .ok()?;
-                Some((version, entry.path().join("bin")))
-            })
-            .filter(|(_, folder)| complete(folder))
-            .collect();
-    installed.sort();
-    installed.pop().map(|(_, folder)| folder).context(
-        "no DATABASE_URL is set and no Postgres was found to run privately.\n\
-         Either set DATABASE_URL=postgres://user:password@host/database,\n\
-         or install Postgres (Debian: apt install postgresql; macOS: brew install postgresql@17),\n\
-         or point PG_BIN at the folder that holds initdb and postgres.",
-    )
 }
 
 /// As root, the account to run Postgres as; otherwise ourselves.

@@ -1,6 +1,8 @@
 //! The zero-setup Postgres.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use yardarm::app::{App, Clock, Random};
 use yardarm::command::CreateAdmin;
@@ -55,6 +57,53 @@ async fn it_is_shared_while_it_runs_and_starts_again_after_its_owner_was_killed(
         .await
         .unwrap();
     again.stop().await;
+}
+
+/// The real program without `DATABASE_URL`, where the places that distributions use are empty: in a mount namespace of
+/// its own. `None`, with a word, where this process may make none.
+fn on_a_machine_without_postgres(folder: &Path, pg_bin: Option<&str>) -> Option<Output> {
+    const HIDE: &str = r#"
+for root in /usr/lib/postgresql /opt/homebrew/opt /usr/local/opt; do
+  [ ! -d "$root" ] || mount -t tmpfs none "$root" || exit 77
+done
+unset DATABASE_URL PG_BIN
+[ -z "$2" ] || export PG_BIN="$2"
+export PATH="$1"
+exec "$0" migrate --data-dir "$1/data"
+"#;
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", HIDE])
+        .arg(env!("CARGO_BIN_EXE_yardarm"))
+        .arg(folder)
+        .arg(pg_bin.unwrap_or_default())
+        .output()
+        .ok()?;
+    let refused = output.status.code() == Some(77) || output.stderr.starts_with(b"unshare:");
+    (!refused).then_some(output)
+}
+
+#[test]
+fn who_has_no_postgres_is_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(output) = on_a_machine_without_postgres(folder.path(), None) else {
+        eprintln!("skipped: no mount namespace may be made here");
+        return;
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for advice in [
+        "no DATABASE_URL is set",
+        "apt install postgresql (Debian, Ubuntu)",
+        "DATABASE_URL=postgres://user:password@host/database",
+        "PG_BIN=",
+    ] {
+        assert!(said.contains(advice), "no {advice:?} in:\n{said}");
+    }
+    let output = on_a_machine_without_postgres(folder.path(), Some("/nowhere")).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("PG_BIN=/nowhere has no initdb and postgres"));
+    assert!(!folder.path().join("data").exists());
 }
 
 #[tokio::test]
