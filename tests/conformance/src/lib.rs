@@ -8,6 +8,7 @@ pub mod checks;
 pub mod environment;
 pub mod estate;
 pub mod events;
+pub mod handed;
 pub mod home;
 pub mod overrides;
 mod report;
@@ -55,6 +56,8 @@ pub async fn run(target: &Target, options: Options) -> anyhow::Result<Report> {
         checks::refuses_damaged_packages(target).await,
     );
     report.add("tells of changes", events::tells_of_changes(target).await);
+    let kept = handed::keeps_the_later_change(target).await;
+    report.add("keeps the later change", kept);
     if options.parallel_traits {
         report.add("loses no trait", checks::loses_no_trait(target).await);
     }
