@@ -44,8 +44,12 @@ async fn only_an_enabled_target_may_pull_and_only_what_there_is() {
     assert_eq!(detail, "Invalid signature.");
     target(&t, "off", SECRET, false).await;
     ask(&t, &held, SECRET).await.expect(401);
-    target(&t, "on", "another", true).await;
+    let on = target(&t, "on", "another", true).await;
     ask(&t, &held, SECRET).await.expect(401);
+    let sql = t.sql().await;
+    let confirmed = "insert into edge_delivery (target_id, api_key, version, confirmed_at)
+                     values ($1, 'held', 1, now()), ($1, 'other', 1, now())";
+    sql.execute(confirmed, &[&on]).await.unwrap();
 
     let (known, unknown) = (sha256("ser.held"), sha256("ser.other"));
     for (key, status) in [
@@ -61,6 +65,11 @@ async fn only_an_enabled_target_may_pull_and_only_what_there_is() {
         let reply = ask(&t, &key, "another").await;
         assert_eq!(reply.status, status, "{key:?}");
     }
+    // Who asks for it has lost what it confirmed, and its identities.
+    let left = "select api_key from edge_delivery where target_id = $1";
+    let left = sql.query(left, &[&on]).await.unwrap();
+    let left: Vec<String> = left.iter().map(|row| row.get(0)).collect();
+    assert_eq!(left, ["other"]);
     // Signed for one environment, sent for another.
     let at = now(&t).secs();
     let signed = signature::sign(b"another", "GET", &pull_through::path(&held), at, b"");

@@ -180,3 +180,41 @@ async fn publishers_that_die_hand_over_everything_that_changes_meanwhile() {
     }
     assert_eq!(edge.identify("many", &[]).await.len(), 600);
 }
+
+#[tokio::test]
+async fn what_is_numbered_first_is_never_passed_by() {
+    let (t, _) = home().await;
+    let sql = t.sql().await;
+    let edge = RemoteEdge::start().await;
+    target(&sql, "one", &edge).await;
+    let now = Clock::system().now().timestamp_micros();
+    let plan = json!([{"key": "plan", "value": "pro", "changed_at_micros": now}]);
+    let both = ["first", "second"].map(|name| seen("env", name, now, &plan));
+    let body = batch(1, &both).to_string();
+    deliver_as(&t, SECRET, &body, 0).await.expect(200);
+
+    // Somebody numbers the first and takes long to commit. The second is neither numbered nor told before that.
+    let slow = t.sql().await;
+    let statement = "
+        begin;
+        select pg_advisory_xact_lock(7235421102);
+        update identity set change_number = nextval('identity_change') where identifier = 'first';";
+    slow.batch_execute(statement).await.unwrap();
+    let _publisher = Mortal::new(&t.url);
+    let end = Instant::now() + Duration::from_secs(30);
+    while edge.flags("env").await.is_err() {
+        assert!(Instant::now() < end, "not published");
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let open = "select count(*) from identity where change_number is null";
+    assert_eq!(number(&t, open).await, 2);
+    slow.batch_execute("commit").await.unwrap();
+    until_told(&t).await;
+    for name in ["first", "second"] {
+        let found = edge.identify(name, &[]).await;
+        assert_eq!(found, [("plan".to_owned(), text("pro"))], "{name}");
+    }
+    let order = "select count(*) from identity where identifier = 'first' and change_number = 1";
+    assert_eq!(number(&t, order).await, 1);
+}
