@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use serde::{Deserialize, Serialize};
 use worker::{Context, Delay, Env};
 use yardarm_core::edge::pull_through::{Gate, Key, Leave, PATIENCE, Pulled};
 use yardarm_core::edge::{KeyRef, Unavailable};
@@ -13,7 +12,7 @@ use yardarm_core::snapshot::Snapshot;
 use yardarm_core::time::Timestamp;
 
 use crate::config::Config;
-use crate::environments::{call_object, decode, encode};
+use crate::environments::{call_object, decode};
 use crate::snapshots::{hold, read};
 
 /// Name of the binding in `wrangler.toml`.
@@ -25,20 +24,25 @@ thread_local! {
     static GATE: RefCell<Gate> = RefCell::default();
 }
 
-/// What the object says of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Told {
-    /// It is held now, in this version.
-    Held {
-        /// The environment's client-side key.
-        environment: String,
-        /// Its version.
-        version: u64,
-    },
-    /// There is no such key.
-    Unknown,
-    /// That cannot be told now.
-    Later,
+/// What the object says of a key: which environment is held now in which version, or none of no such key. What cannot be
+/// told is an error. Plain, as versions travel elsewhere: a form of its own takes code of its own to read.
+pub(crate) type Told = Vec<(String, u64)>;
+
+/// A key as it travels to the object: a letter for its side, and the key.
+fn spell(key: &KeyRef<'_>) -> String {
+    match key {
+        KeyRef::Client(key) => format!("c{key}"),
+        KeyRef::Server(hash) => format!("s{hash}"),
+    }
+}
+
+/// What [`spell`] wrote.
+pub(crate) fn read_key(text: &str) -> Option<Key> {
+    match text.split_at_checked(1)? {
+        ("c", key) => Some(Key::Client(key.to_owned())),
+        ("s", hash) => Some(Key::Server(hash.to_owned())),
+        _ => None,
+    }
 }
 
 /// One request's way to the object.
@@ -84,27 +88,41 @@ impl Pulls<'_> {
 
     /// Has the object bring in what there is of a key; `None` when there is nothing.
     pub(crate) async fn pull(&self, key: &KeyRef<'_>) -> Result<Option<Snapshot>, Unavailable> {
-        let body = encode(&Key::of(key))?;
-        let call = pin!(call_object(self.env, BINDING, NAME, "/pull", Some(&body)));
+        let body = spell(key);
+        let body = Some(body.as_bytes());
+        let call = pin!(call_object(self.env, BINDING, NAME, "/pull", body));
         let told = match select(call, Delay::from(PATIENCE)).await {
             Either::Left((told, _)) => {
                 told.map_err(|error| Unavailable(format!("pulls object: {error}")))?
             }
             Either::Right(_) => return Err(Unavailable("pulling takes long".to_owned())),
         };
-        match decode(&told)? {
-            Told::Unknown => Ok(None),
-            Told::Later => Err(Unavailable("nothing was pulled".to_owned())),
-            Told::Held {
-                environment,
-                version,
-            } => {
-                let found = read(self.env, &environment, version).await?;
-                let found = found
-                    .ok_or_else(|| Unavailable("what was pulled is not there yet".to_owned()))?;
-                hold(key, &found, self.now.micros() / 1_000);
-                Ok(Some(found))
-            }
+        let told: Told = decode(&told)?;
+        let Some((environment, version)) = told.first() else {
+            return Ok(None);
+        };
+        let found = read(self.env, environment, *version).await?;
+        let found =
+            found.ok_or_else(|| Unavailable("what was pulled is not there yet".to_owned()))?;
+        hold(key, &found, self.now.micros() / 1_000);
+        Ok(Some(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_travel_with_their_side() {
+        for key in [
+            Key::Client("é/1".to_owned()),
+            Key::Server("00ff".to_owned()),
+        ] {
+            assert_eq!(read_key(&spell(&key.by_ref())), Some(key));
+        }
+        for odd in ["", "x1", "é"] {
+            assert_eq!(read_key(odd), None, "{odd:?}");
         }
     }
 }

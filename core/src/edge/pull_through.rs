@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ports::KeyRef;
@@ -35,7 +34,7 @@ const MISSES: usize = 10_000;
 const CLAIM: i64 = 8_000_000;
 
 /// A [`KeyRef`] that outlives its request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
     /// The client-side key itself.
     Client(String),

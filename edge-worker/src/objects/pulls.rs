@@ -5,7 +5,6 @@
 mod looks;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::config::Config;
 use crate::environments::Environments;
 use crate::host::now_millis;
 use crate::outbound::ask;
-use crate::pulls::Told;
+use crate::pulls::{Told, read_key};
 use crate::snapshots::file;
 
 /// The largest document or package, in bytes: it is in memory several times while it is compiled.
@@ -38,13 +37,17 @@ pub struct Pulls {
     env: Env,
     config: Rc<Config>,
     gate: RefCell<Gate>,
-    asking: RefCell<HashMap<Key, Asking>>,
+    /// Few at a time, as questions are rationed.
+    asking: RefCell<Vec<(Key, Asking)>>,
     #[cfg(feature = "upstream")]
     looks: looks::Looks,
 }
 
 /// A question: who asks it waits here, and finds what the one before was told, and when.
-type Asking = Rc<Mutex<Option<(Told, i64)>>>;
+type Asking = Rc<Mutex<Option<(Answer, i64)>>>;
+
+/// What is told of a key; `None` where that cannot be told now.
+type Answer = Option<Told>;
 
 impl DurableObject for Pulls {
     #[cfg_attr(
@@ -70,8 +73,13 @@ impl DurableObject for Pulls {
                 return Response::from_json(&self.looks.stand(upstream).await);
             }
         }
-        let key: Key = super::message(&request.bytes().await?)?;
-        Response::from_json(&self.pull(key).await)
+        let Some(key) = read_key(&request.text().await?) else {
+            return Response::error("no such call", 404);
+        };
+        match self.pull(key).await {
+            Some(told) => Response::from_json(&told),
+            None => Response::error("nothing was pulled", 503),
+        }
     }
 
     #[cfg(feature = "upstream")]
@@ -89,7 +97,7 @@ impl DurableObject for Pulls {
 
 impl Pulls {
     /// Brings in what there is of a key; who asks for the same meanwhile is told the same.
-    async fn pull(&self, key: Key) -> Told {
+    async fn pull(&self, key: Key) -> Answer {
         #[cfg(feature = "upstream")]
         let key = match self
             .config
@@ -98,28 +106,37 @@ impl Pulls {
             .map(|of| of.named(&key.by_ref()))
         {
             Some(Some(pair)) => Key::Client(pair.client().to_owned()),
-            Some(None) => return Told::Unknown,
+            Some(None) => return Some(Told::new()),
             None => key,
         };
-        let lock = Rc::clone(self.asking.borrow_mut().entry(key.clone()).or_default());
+        let lock = self.asking(&key);
         let mut recent = lock.lock().await;
-        let told = match &*recent {
-            Some((told, at)) if (*at..at + RECENT).contains(&now().micros()) => told.clone(),
+        let answer = match &*recent {
+            Some((answer, at)) if (*at..at + RECENT).contains(&now().micros()) => answer.clone(),
             _ => {
-                let told = self.ask(&key).await.unwrap_or_else(|error| {
-                    console_warn!("{error}");
-                    Told::Later
-                });
-                *recent = Some((told.clone(), now().micros()));
-                told
+                let told = self.ask(&key).await;
+                let answer = told.inspect_err(|error| console_warn!("{error}")).ok();
+                *recent = Some((answer.clone(), now().micros()));
+                answer
             }
         };
         drop(recent);
-        // One is the caller's, one the table's.
+        // One is the caller's, one the list's.
         if Rc::strong_count(&lock) <= 2 {
-            self.asking.borrow_mut().remove(&key);
+            self.asking.borrow_mut().retain(|(of, _)| *of != key);
         }
-        told
+        answer
+    }
+
+    /// The question about a key.
+    fn asking(&self, key: &Key) -> Asking {
+        let mut all = self.asking.borrow_mut();
+        if let Some((_, asking)) = all.iter().find(|(of, _)| of == key) {
+            return Rc::clone(asking);
+        }
+        let asking = Asking::default();
+        all.push((key.clone(), Rc::clone(&asking)));
+        asking
     }
 
     async fn ask(&self, key: &Key) -> Result<Told, Unavailable> {
@@ -130,45 +147,41 @@ impl Pulls {
         }
         // KV says for a minute that there is nothing, where it was asked before there was.
         if let KeyRef::Client(environment) = key
-            && let Some(told) = self.held(environment).await?
+            && let held = self.held(environment).await?
+            && !held.is_empty()
         {
-            return Ok(told);
+            return Ok(held);
         }
         let Some((url, secret)) = self.config.control_plane() else {
-            return Ok(Told::Unknown);
+            return Ok(Told::new());
         };
         let leave = self.gate.borrow_mut().leave(&key, now());
         match leave {
             Leave::Ask => {}
-            Leave::Unknown => return Ok(Told::Unknown),
-            Leave::Later | Leave::Wait => return Ok(Told::Later),
+            Leave::Unknown => return Ok(Told::new()),
+            Leave::Later | Leave::Wait => {
+                let why = "the control plane is not asked now";
+                return Err(Unavailable(why.to_owned()));
+            }
         }
         let pulled = question(url, secret, &key).await;
         self.gate.borrow_mut().learn(&key, &pulled, now());
         match pulled {
-            Pulled::Unknown => Ok(Told::Unknown),
+            Pulled::Unknown => Ok(Told::new()),
             Pulled::Trouble(problem) => Err(Unavailable(problem)),
             Pulled::Package(package) => {
                 let meta = package.meta();
                 file(&self.env, &package).await?;
                 console_log!("{} pulled from the control plane", meta.environment_key);
-                Ok(Told::Held {
-                    environment: meta.environment_key,
-                    version: meta.version,
-                })
+                Ok(vec![(meta.environment_key, meta.version)])
             }
         }
     }
 
     /// What is held of an environment, by the object that files publications.
-    async fn held(&self, environment: &str) -> Result<Option<Told>, Unavailable> {
+    async fn held(&self, environment: &str) -> Result<Told, Unavailable> {
         let any = [(environment.to_owned(), 0)];
-        let newer = Environments(&self.env).newer_than(&any).await?;
-        let told = |(environment, version)| Told::Held {
-            environment,
-            version,
-        };
-        Ok(newer.into_iter().next().map(told))
+        Environments(&self.env).newer_than(&any).await
     }
 }
 

@@ -105,11 +105,14 @@ pub(super) async fn look_at(
     key: &KeyRef<'_>,
 ) -> Result<Told, Unavailable> {
     let Some(pair) = upstream.named(key) else {
-        return Ok(Told::Unknown);
+        return Ok(Told::new());
     };
     look(pulls, upstream, pair).await?;
     let held = pulls.held(pair.client()).await?;
-    Ok(held.unwrap_or(Told::Later))
+    if held.is_empty() {
+        return Err(Unavailable("upstream was not heard yet".to_owned()));
+    }
+    Ok(held)
 }
 
 /// One look at one environment of upstream.
@@ -119,12 +122,9 @@ async fn look(pulls: &Pulls, upstream: &UpstreamConfig, pair: &KeyPair) -> Resul
         written_at,
         ..
     } = pulls.looks.watched(pair).await;
-    let held = match pulls.held(pair.client()).await? {
-        Some(Told::Held {
-            environment,
-            version,
-        }) => read(&pulls.env, &environment, version).await?,
-        _ => None,
+    let held = match pulls.held(pair.client()).await?.first() {
+        Some((environment, version)) => read(&pulls.env, environment, *version).await?,
+        None => None,
     };
     let mut pull = watch.pull(&upstream.root, pair, held.as_ref(), ROOM, now());
     let end = loop {
