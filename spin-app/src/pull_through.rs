@@ -40,6 +40,9 @@ thread_local! {
 pub(crate) async fn pull(home: ControlPlane, key: &KeyRef<'_>) -> Result<bool, Unavailable> {
     let store = SpinStore::default();
     match claim(&store, key, now()).await? {
+        // Somebody brought it after this request had looked and before it claimed. Nobody misses it any more, and the claim
+        // ends by itself.
+        Leave::Ask if is_held(&store, key).await? => Ok(true),
         Leave::Ask => {
             let mut asking = Box::pin(ask(home, Key::of(key)));
             let told = within(PATIENCE, asking.as_mut()).await;
@@ -57,6 +60,13 @@ pub(crate) async fn pull(home: ControlPlane, key: &KeyRef<'_>) -> Result<bool, U
         Leave::Unknown => Ok(false),
         Leave::Later => Err(Unavailable("the control plane is not asked now".to_owned())),
     }
+}
+
+async fn is_held<K: KeyValue>(store: &K, key: &KeyRef<'_>) -> Result<bool, Unavailable> {
+    let without_bytes = |_: &snapshots::Head| true;
+    Ok(snapshots::read(store, key.clone(), without_bytes)
+        .await?
+        .is_some())
 }
 
 /// Asks, whatever becomes of who wanted to know; whether there is something.
