@@ -1,16 +1,12 @@
 //! The control plane when what it stands on goes away: its database, for a while or back to an earlier
 //! day (docs/operating.md names these tests).
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
-use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use yardarm::app::Clock;
 use yardarm::command::OverruleEdges;
 use yardarm::store::private::{Durability, Private};
@@ -207,52 +203,4 @@ async fn number(world: &World, query: &str) -> i64 {
 
 async fn text(world: &World, query: &str) -> String {
     world.sql.query_one(query, &[]).await.unwrap().get(0)
-}
-
-/// The real program's own patience: half a minute for bodies, 75 seconds for heads. How the loop
-/// hangs up is tested with less patience at the native edge (`edge-server/tests/edge/slow_clients.rs`).
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for more than a minute: cargo test -p yardarm --test it -- --ignored slow"]
-async fn slow_clients_are_hung_up_on() {
-    let url = database().await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_yardarm"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(folder.path())
-        .env("DATABASE_URL", &url)
-        .env("YARDARM_LOG_FORMAT", "json")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(program.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = log.next_line().await.unwrap().expect("it listens");
-        if let Some((_, rest)) = line.split_once("127.0.0.1:") {
-            let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            break format!("127.0.0.1:{port}");
-        }
-    };
-    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-    let body = "POST /api/v1/auth/login/ HTTP/1.1\r\nHost: admin\r\nContent-Type: application/json\r\n\
-                Content-Length: 100\r\n\r\n{";
-    let (nothing, head, body) = tokio::join!(
-        rest_of(&address, ""),
-        rest_of(&address, "GET /api/v1/ HTTP/1.1\r\nHost: "),
-        rest_of(&address, body),
-    );
-    assert_eq!(nothing, "");
-    assert!(!head.starts_with("HTTP/1.1 200"), "{head}");
-    assert!(body.starts_with("HTTP/1.1 408"), "{body}");
-}
-
-/// What a client that says no more than this is answered until the connection ends.
-async fn rest_of(address: &str, beginning: &str) -> String {
-    let mut client = TcpStream::connect(address).await.unwrap();
-    client.write_all(beginning.as_bytes()).await.unwrap();
-    let mut rest = Vec::new();
-    let read = timeout(Duration::from_mins(2), client.read_to_end(&mut rest));
-    let _ended = read.await.expect("an end");
-    String::from_utf8(rest).unwrap()
 }

@@ -31,6 +31,7 @@ mod multivariate;
 mod organisations;
 mod packed;
 mod private;
+mod program;
 mod projects;
 mod published_document;
 mod pulling_edge;
