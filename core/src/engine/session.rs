@@ -103,12 +103,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Whether a state has variants.
-    #[inline]
-    pub(crate) fn splits(&self, state: u32) -> bool {
-        self.plan.state(state).variants.len > 0
-    }
-
     /// The variant of a state.
     #[inline]
     pub(crate) fn split(&self, state: u32) -> Split {

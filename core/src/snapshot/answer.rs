@@ -1,13 +1,12 @@
 //! An identity's answer, copied together from a snapshot's fragments.
 
-use super::defaults::Defaults;
 use super::layout::{Part, feature, flag, state};
 use super::overrides::{OverrideBucket, Overrides};
 use super::view::{Side, Snapshot};
 use crate::engine::Identity;
 use crate::engine::binary::{self, Span, u32_at};
 use crate::engine::plan::Plan;
-use crate::engine::session::{Choice, Session, Split, Subject};
+use crate::engine::session::{Session, Split, Subject};
 
 /// What made an identity get what it gets of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +21,6 @@ pub enum Cause {
     Split,
 }
 
-/// What somebody gets of a feature.
-enum Flag<'a> {
-    /// Nothing.
-    Hidden,
-    /// The environment's default, which stands ready.
-    Default(Cause),
-    /// What these make, one after the other.
-    Made([&'a [u8]; 3], Cause),
-}
-
 /// One request's answer.
 pub(super) struct Answer<'a> {
     bytes: &'a [u8],
@@ -39,8 +28,6 @@ pub(super) struct Answer<'a> {
     states: &'a [[u8; state::SIZE]],
     tails: &'a [[u8; Span::SIZE]],
     segments: &'a [[u8; Span::SIZE]],
-    defaults: Defaults<'a>,
-    varying: &'a [[u8; 4]],
     session: Session<'a>,
     overrides: Overrides<'a>,
     key: &'a str,
@@ -63,18 +50,12 @@ impl<'a> Answer<'a> {
             whole: None,
         };
         let plan = Plan::open(snapshot.part(Part::Plan));
-        let (text, places) = match side {
-            Side::Client => (Part::ClientDefaults, Part::ClientPlaces),
-            Side::Server => (Part::ServerDefaults, Part::ServerPlaces),
-        };
         Self {
             bytes: snapshot.bytes(),
             features: snapshot.part(Part::Features).as_chunks().0,
             states: snapshot.part(Part::States).as_chunks().0,
             tails: snapshot.part(Part::Tails).as_chunks().0,
             segments: snapshot.part(Part::Segments).as_chunks().0,
-            defaults: Defaults::new(snapshot.part(text), snapshot.part(places)),
-            varying: snapshot.part(Part::Varying).as_chunks().0,
             session: Session::new(plan, snapshot.patterns(), Some(subject)),
             overrides: overrides
                 .filter(|bucket| bucket.is_one())
@@ -99,57 +80,22 @@ impl<'a> Answer<'a> {
         states.get(feature as usize)
     }
 
-    /// The array of all flags that are to be shown: the defaults in runs, and between them what is different.
+    /// The array of all flags that are to be shown.
     pub(super) fn write_all(mut self, out: &mut Vec<u8>) {
-        out.reserve(self.defaults.len() + 2);
+        const VARIANT: usize = 24;
+        let whole: usize = self
+            .features
+            .iter()
+            .map(|record| Span::read(record, feature::FLAG).len as usize + VARIANT)
+            .sum();
+        out.reserve(whole.min(self.bytes.len().saturating_mul(2)));
         out.push(b'[');
-        let mut written = 0;
-        for number in self.varying {
-            let number = u32::from_le_bytes(*number);
-            if self.write_overridden(number, &mut written, out) {
-                continue;
-            }
-            let Some(choice) = self.session.choose(number) else {
-                continue;
-            };
-            if choice.segment.is_some() || self.session.splits(choice.state) {
-                self.put(number, &self.chosen(number, choice), &mut written, out);
-            }
+        for number in 0..binary::count(self.features.len()) {
+            self.write_with_comma(number, out);
         }
-        self.write_overridden(u32::MAX, &mut written, out);
-        let end = binary::count(self.features.len());
-        out.extend_from_slice(self.defaults.of(written, end));
         // The last comma goes, where there is one.
         out.pop_if(|last| *last == b',');
         out.push(b']');
-    }
-
-    /// Writes what is overridden for the identity up to a feature. Whether that one was among it.
-    #[inline]
-    fn write_overridden(&mut self, last: u32, written: &mut u32, out: &mut Vec<u8>) -> bool {
-        let mut is_last = false;
-        while let Some(number) = self.overrides.feature().filter(|number| *number <= last)
-            && let Some(flag) = self.overridden(number)
-        {
-            self.put(number, &flag, written, out);
-            is_last = number == last;
-        }
-        is_last
-    }
-
-    /// Writes a flag after the defaults that go before it, of which `written` is the first.
-    #[inline]
-    fn put(&self, number: u32, flag: &Flag<'a>, written: &mut u32, out: &mut Vec<u8>) {
-        if matches!(flag, Flag::Default(_)) {
-            return;
-        }
-        out.extend_from_slice(self.defaults.of(*written, number));
-        if let Flag::Made(pieces, _) = flag {
-            for piece in pieces {
-                out.extend_from_slice(piece);
-            }
-        }
-        *written = number.saturating_add(1);
     }
 
     /// A flag, if it is to be shown. Features are asked for in ascending order.
@@ -159,81 +105,54 @@ impl<'a> Answer<'a> {
 
     /// The same, telling why it is what it is. It is not told which defaults are static.
     pub(super) fn write_and_tell(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
-        let flag = self.overridden(number).or_else(|| {
-            let choice = self.session.choose(number)?;
-            Some(self.chosen(number, choice))
-        });
-        let cause = match flag? {
-            Flag::Hidden => return None,
-            Flag::Default(cause) => {
-                out.extend_from_slice(self.defaults.of(number, number.saturating_add(1)));
-                cause
-            }
-            Flag::Made(pieces, cause) => {
-                for piece in pieces {
-                    out.extend_from_slice(piece);
-                }
-                cause
-            }
-        };
+        let cause = self.write_with_comma(number, out)?;
         out.pop_if(|last| *last == b',');
         Some(cause)
     }
 
-    /// The flag of a feature that is overridden for the identity.
-    fn overridden(&mut self, number: u32) -> Option<Flag<'a>> {
-        let overriding = self.overrides.next_of(number)?;
-        let is_hidden = self.hides_disabled && !overriding.is_enabled();
-        let Some(record) = self.record(number).filter(|_| !is_hidden) else {
-            return Some(Flag::Hidden);
-        };
-        let the_feature = Span::read(record, feature::FEATURE).of(self.bytes);
-        let tail = if self.controls_only {
-            overriding.control_tail()
-        } else {
-            overriding.tail(self.key)
-        };
-        let cause = if overriding.is_split() {
-            Cause::Split
-        } else {
-            Cause::Override
-        };
-        Some(Flag::Made([overriding.head(), the_feature, tail], cause))
-    }
-
-    /// A feature's record, if who asks may know of it.
     #[inline]
-    fn record(&self, number: u32) -> Option<&'a [u8; feature::SIZE]> {
+    fn write_with_comma(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
         let record = self.features.get(number as usize)?;
-        (!self.is_client || u32_at(record, feature::SERVER_ONLY) == 0).then_some(record)
-    }
-
-    /// The flag of a feature in a state.
-    #[inline]
-    fn chosen(&self, number: u32, choice: Choice) -> Flag<'a> {
-        let of_state = self.states.get(choice.state as usize);
-        let Some((record, of_state)) = self.record(number).zip(of_state) else {
-            return Flag::Hidden;
-        };
-        if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
-            return Flag::Hidden;
+        if self.is_client && u32_at(record, feature::SERVER_ONLY) != 0 {
+            return None;
         }
         let bytes = self.bytes;
-        let tails = Span::read(of_state, state::TAILS);
-        let cause = if tails.len > 1 {
-            Cause::Split
-        } else if choice.segment.is_some() {
-            Cause::Override
-        } else {
-            Cause::Default
-        };
-        let tail = match self.session.split(choice.state) {
-            Split::Variant(number) if !self.controls_only => number.saturating_add(1),
-            _ => 0,
-        };
-        if tail == 0 && choice.segment.is_none() {
-            return Flag::Default(cause);
+        if let Some(overriding) = self.overrides.next_of(number) {
+            if self.hides_disabled && !overriding.is_enabled() {
+                return None;
+            }
+            out.extend_from_slice(overriding.head());
+            out.extend_from_slice(Span::read(record, feature::FEATURE).of(bytes));
+            out.extend_from_slice(if self.controls_only {
+                overriding.control_tail()
+            } else {
+                overriding.tail(self.key)
+            });
+            return Some(if overriding.is_split() {
+                Cause::Split
+            } else {
+                Cause::Override
+            });
         }
+        let choice = self.session.choose(number)?;
+        let of_state = self.states.get(choice.state as usize)?;
+        if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
+            return None;
+        }
+        let flag = Span::read(record, feature::FLAG);
+        let tails = Span::read(of_state, state::TAILS);
+        if tails.len == 0 {
+            // The flag is there as a whole but for its end.
+            let flag = flag.of(bytes);
+            out.extend_from_slice(flag.split_last().map_or(&[], |(_, flag)| flag));
+            out.extend_from_slice(br#","variant":null},"#);
+            return Some(Cause::Default);
+        }
+        let tail = match self.session.split(choice.state) {
+            _ if self.controls_only => 0,
+            Split::None | Split::Control => 0,
+            Split::Variant(number) => number.saturating_add(1),
+        };
         let tail = self
             .tails
             .get((tails.at as usize).saturating_add(tail as usize))
@@ -241,19 +160,26 @@ impl<'a> Answer<'a> {
             .map_or(&[][..], |span| Span::read(span, 0).of(bytes));
         let head = Span::read(of_state, state::HEAD);
         let the_feature = Span::read(record, feature::FEATURE);
-        let pieces = if head.len == 0 {
+        if head.len == 0 {
             // Head and feature are side by side.
-            let at = Span::read(record, feature::FLAG).at;
             let end = the_feature.at.saturating_add(the_feature.len);
             let both = Span {
-                at,
-                len: end.saturating_sub(at),
+                at: flag.at,
+                len: end.saturating_sub(flag.at),
             };
-            [both.of(bytes), &[], tail]
+            out.extend_from_slice(both.of(bytes));
         } else {
-            [head.of(bytes), the_feature.of(bytes), tail]
-        };
-        Flag::Made(pieces, cause)
+            out.extend_from_slice(head.of(bytes));
+            out.extend_from_slice(the_feature.of(bytes));
+        }
+        out.extend_from_slice(tail);
+        Some(if tails.len > 1 {
+            Cause::Split
+        } else if choice.segment.is_some() {
+            Cause::Override
+        } else {
+            Cause::Default
+        })
     }
 
     /// The array of the segments that the identity is in.

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::defaults::DefaultsWriter;
 use super::document::{Document, FeatureState};
 use super::fragments::Fragments;
 use super::layout::{self, Part, flag};
@@ -16,8 +15,7 @@ use super::publication::{Publication, ServerKey};
 use super::view::Snapshot;
 use super::{mapping, overrides};
 use crate::engine::binary::{self, Pool, Span, Writer};
-use crate::engine::coerce;
-use crate::engine::plan::{self, Plan};
+use crate::engine::{coerce, plan};
 use crate::time::Timestamp;
 
 /// Compiles a publication. Never fails: odd data becomes a warning and a defined behaviour.
@@ -36,7 +34,6 @@ pub fn compile(publication: &Publication) -> (Package, Vec<String>) {
     section.write_server_keys(&publication.server_keys, &mut warnings);
     let plan = plan::compile(&mapping::context(&publication.document), &mut warnings);
     section.part(Part::Plan, &plan);
-    section.part(Part::Varying, &varying(&Plan::open(&plan)));
     section.write_pages(&document);
     let hashes = buckets.iter().map(|bucket| Sha256::digest(bucket).into());
     let hashes: Vec<[u8; 32]> = document.hashes.iter().copied().chain(hashes).collect();
@@ -174,19 +171,6 @@ impl<'a> Section<'a> {
             self.text(Part::ClientBody, &client);
             self.text(Part::ClientEtag, etag(&client).as_bytes());
         }
-
-        let server_defaults = defaults(states, &flags, is_shown);
-        let client_defaults = defaults(states, &flags, |state| {
-            is_shown(state) && is_for_clients(state)
-        });
-        let text = self.text(Part::ServerDefaults, &server_defaults.0);
-        self.part(Part::ServerPlaces, &server_defaults.1);
-        if client_defaults == server_defaults {
-            self.set(Part::ClientDefaults.at(), &span_bytes(text));
-        } else {
-            self.text(Part::ClientDefaults, &client_defaults.0);
-        }
-        self.part(Part::ClientPlaces, &client_defaults.1);
 
         let mut seen = BTreeSet::new();
         let mut records = Writer::default();
@@ -401,31 +385,6 @@ fn body(flags: &[Flag], is_shown: impl Fn(usize) -> bool) -> (Vec<u8>, Vec<Optio
         .collect();
     body.push(b']');
     (body, places)
-}
-
-/// The default flags as identities get them, and where each of them is.
-fn defaults(
-    states: &[FeatureState],
-    flags: &[Flag],
-    is_shown: impl Fn(&FeatureState) -> bool,
-) -> (Vec<u8>, Vec<u8>) {
-    let mut writer = DefaultsWriter::default();
-    for (state, flag) in states.iter().zip(flags) {
-        let has_variants = !state.multivariate_feature_state_values.is_empty();
-        writer.add(is_shown(state).then_some(&flag.json), has_variants);
-    }
-    writer.finish()
-}
-
-/// The features that segment overrides or variants make different for some.
-fn varying(plan: &Plan<'_>) -> Vec<u8> {
-    let mut numbers = Writer::default();
-    for (number, feature) in (0..).map_while(|number| Some((number, plan.feature(number)?))) {
-        if feature.candidates.len > 0 || plan.state(feature.state).variants.len > 0 {
-            numbers.u32(number);
-        }
-    }
-    numbers.0
 }
 
 /// A strong entity tag (RFC 9110, 8.8.3) of a body.

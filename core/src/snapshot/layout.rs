@@ -8,7 +8,7 @@ pub(super) const MAGIC: &[u8; 4] = b"YDSN";
 pub(super) const FIRST_MAGIC: &[u8; 4] = b"YDPK";
 /// The format this version writes, and the only one it reads: a control plane compiles again rather
 /// than convert. It grows with every change of a layout, of the override buckets too.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 2;
 
 /// Length of the whole section.
 pub(super) const LENGTH: usize = 8;
@@ -58,16 +58,10 @@ pub(super) enum Part {
     Plan,
     PackageParts,
     DocumentPages,
-    ServerDefaults,
-    ServerPlaces,
-    ClientDefaults,
-    ClientPlaces,
-    /// The features that are not alike for all, by number, ascending.
-    Varying,
 }
 
 impl Part {
-    pub(super) const COUNT: usize = 21;
+    pub(super) const COUNT: usize = 16;
 
     /// Where the header says where this part is.
     pub(super) const fn at(self) -> usize {

@@ -8,7 +8,6 @@
 mod answer;
 pub mod ascii_json;
 mod compile;
-mod defaults;
 pub mod document;
 mod fragments;
 mod inspect;

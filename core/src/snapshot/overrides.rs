@@ -102,11 +102,6 @@ impl<'a> Overrides<'a> {
         }
     }
 
-    /// The feature of the next one.
-    pub(super) fn feature(&self) -> Option<u32> {
-        self.entries.first().map(|entry| u32_at(entry, 0))
-    }
-
     fn take(&mut self) -> Option<Override<'a>> {
         let (entry, rest) = self.entries.split_first()?;
         self.entries = rest;
