@@ -32,11 +32,7 @@ row! {
 
 impl From<DeletedRow> for TraitVersion {
     fn from(row: DeletedRow) -> Self {
-        Self {
-            key: row.trait_key,
-            value: None,
-            changed_at_micros: row.deleted_at_micros,
-        }
+        Self::deletion(row.trait_key, row.deleted_at_micros)
     }
 }
 

@@ -34,11 +34,7 @@ impl IdentityRecord {
         if at <= forgotten {
             return;
         }
-        self.deleted.push(TraitVersion {
-            key,
-            value: None,
-            changed_at_micros: at,
-        });
+        self.deleted.push(TraitVersion::deletion(key, at));
         if self.deleted.len() > Self::MOST_DELETED {
             let places = 0..self.deleted.len();
             let oldest = places.min_by_key(|place| self.deleted[*place].changed_at_micros);

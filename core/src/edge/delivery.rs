@@ -17,7 +17,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::identity_record::TraitScalar;
+use super::identity_record::{StoredTrait, TraitScalar};
 use super::route::{SIGNATURE, TIMESTAMP};
 use super::signature;
 use crate::time::Timestamp;
@@ -193,6 +193,27 @@ pub struct TraitVersion {
     pub value: Option<TraitScalar>,
     /// When it changed, microseconds since the epoch by the clock of whoever changed it.
     pub changed_at_micros: i64,
+}
+
+impl TraitVersion {
+    /// The deletion of a trait, at a time in microseconds since the epoch.
+    pub const fn deletion(key: String, changed_at_micros: i64) -> Self {
+        Self {
+            key,
+            value: None,
+            changed_at_micros,
+        }
+    }
+}
+
+impl From<StoredTrait> for TraitVersion {
+    fn from(stored: StoredTrait) -> Self {
+        Self {
+            key: stored.key,
+            value: Some(stored.value),
+            changed_at_micros: stored.changed_at_micros,
+        }
+    }
 }
 
 /// How often SDKs asked for something, within one minute and alike in everything else.

@@ -66,23 +66,18 @@ impl IdentityRecord {
                 old.value == stored.value && old.changed_at_micros == stored.changed_at_micros
             };
             if !old.is_some_and(same) {
-                versions.push(TraitVersion {
-                    key: stored.key.clone(),
-                    value: Some(stored.value.clone()),
-                    changed_at_micros: stored.changed_at_micros,
-                });
+                versions.push(stored.clone().into());
             }
         }
         let deleted = before
             .iter()
             .filter(|stored| gone.contains_key(stored.key.as_str()))
-            .map(|stored| TraitVersion {
-                key: stored.key.clone(),
-                value: None,
+            .map(|stored| {
                 // Not remembered where very many went at once.
-                changed_at_micros: self
+                let at = self
                     .deleted_at(&stored.key)
-                    .unwrap_or_else(|| later(stored.changed_at_micros, now)),
+                    .unwrap_or_else(|| later(stored.changed_at_micros, now));
+                TraitVersion::deletion(stored.key.clone(), at)
             });
         versions.extend(deleted);
         versions

@@ -142,22 +142,14 @@ fn sort(
         match record.traits.iter().find(|stored| stored.key == mark.key) {
             Some(stored) => {
                 // What is older was marked, too: a mark stands for all changes until its own.
-                told.push(TraitVersion {
-                    key: mark.key.clone(),
-                    value: Some(stored.value.clone()),
-                    changed_at_micros: stored.changed_at_micros,
-                });
+                told.push(stored.clone().into());
                 if stored.changed_at_micros < mark.changed_at_micros {
                     open.push(mark.clone());
                 }
             }
             None => match record.deleted_at(&mark.key) {
                 Some(deleted_at) => {
-                    told.push(TraitVersion {
-                        key: mark.key.clone(),
-                        value: None,
-                        changed_at_micros: deleted_at,
-                    });
+                    told.push(TraitVersion::deletion(mark.key.clone(), deleted_at));
                     if deleted_at < mark.changed_at_micros {
                         open.push(mark.clone());
                     }
