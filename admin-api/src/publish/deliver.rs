@@ -74,11 +74,7 @@ impl Job for Deliver {
     }
 
     async fn run(self, publisher: &Publisher) -> anyhow::Result<Next> {
-        let target = {
-            let db = publisher.pool().get().await?;
-            targets::enabled(&*db, self.target_id).await?
-        };
-        let Some(target) = target else {
+        let Some(target) = targets::enabled(publisher, self.target_id).await? else {
             return Ok(Next::Done);
         };
         let outcome = deliver(publisher, &target).await;

@@ -40,11 +40,7 @@ impl Job for Reconcile {
     }
 
     async fn run(self, publisher: &Publisher) -> anyhow::Result<Next> {
-        let target = {
-            let db = publisher.pool().get().await?;
-            targets::enabled(&*db, self.target_id).await?
-        };
-        let Some(target) = target else {
+        let Some(target) = targets::enabled(publisher, self.target_id).await? else {
             return Ok(Next::Done);
         };
         let outcome = compare(publisher, &target).await;

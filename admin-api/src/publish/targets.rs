@@ -61,10 +61,20 @@ row! {
     }
 }
 
-/// The target, while it exists and is enabled.
-pub(super) async fn enabled(db: &impl GenericClient, id: i64) -> Result<Option<TargetRow>, Error> {
+/// The target of a job, while it exists and is enabled.
+pub(super) async fn enabled(publisher: &Publisher, id: i64) -> anyhow::Result<Option<TargetRow>> {
+    let db = publisher.pool().get().await?;
     let target: Option<TargetRow> = db.maybe(sql::TARGET, [&id]).await?;
     Ok(target.filter(|target| target.enabled))
+}
+
+/// The same, if it is an edge: a store of files has no identities.
+pub(super) async fn enabled_edge(
+    publisher: &Publisher,
+    id: i64,
+) -> anyhow::Result<Option<TargetRow>> {
+    let target = enabled(publisher, id).await?;
+    Ok(target.filter(|target| !is_export(&target.url)))
 }
 
 /// What the target has not confirmed, newest first, but for some keys.

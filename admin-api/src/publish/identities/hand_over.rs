@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -12,9 +11,9 @@ use yardarm_core::edge::delivery::{IdentityChange, TraitVersion};
 
 use super::super::Publisher;
 use super::super::deliver::LONGEST_PAUSE;
-use super::super::export::is_export;
 use super::super::push::{self, Told};
 use super::super::targets::{self, TargetRow};
+use super::all_taken;
 use super::number::number;
 use crate::edge_host::TraitRow;
 use crate::jobs::{Job, Next, backoff};
@@ -55,12 +54,7 @@ impl Job for HandOver {
         let Some(every) = publisher.settings().identities_every else {
             return Ok(Next::Done);
         };
-        let target = {
-            let db = publisher.pool().get().await?;
-            targets::enabled(&*db, self.target_id).await?
-        };
-        // A store of files has no identities.
-        let Some(target) = target.filter(|target| !is_export(&target.url)) else {
+        let Some(target) = targets::enabled_edge(publisher, self.target_id).await? else {
             return Ok(Next::Done);
         };
         let more_changes = number(publisher.pool()).await?;
@@ -125,12 +119,7 @@ async fn hand_over(publisher: &Publisher, target: &TargetRow) -> anyhow::Result<
             tracing::debug!(target_id = target.id, environment = %api_key, last, "identities handed over");
         }
     }
-    if let Some(first) = reasons.first() {
-        bail!(
-            "identities of {} environments not taken, such as {first}",
-            reasons.len()
-        );
-    }
+    all_taken(&reasons)?;
     Ok(false)
 }
 
@@ -177,17 +166,11 @@ impl FromRow for Known {
         let version = match there {
             Some(_) => {
                 let stored: StoredTrait = TraitRow::from_row(row)?.into();
-                TraitVersion {
-                    key: stored.key,
-                    value: Some(stored.value),
-                    changed_at_micros: stored.changed_at_micros,
-                }
+                stored.into()
             }
-            None => TraitVersion {
-                key: row.try_get("trait_key")?,
-                value: None,
-                changed_at_micros: row.try_get("changed_at_micros")?,
-            },
+            None => {
+                TraitVersion::deletion(row.try_get("trait_key")?, row.try_get("changed_at_micros")?)
+            }
         };
         Ok(Self {
             number: row.try_get("change_number")?,

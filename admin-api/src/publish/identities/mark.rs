@@ -13,7 +13,7 @@ pub(crate) async fn mark_traits(
 ) -> Result<(), Error> {
     tx.run(sql::EXHUME_TRAITS, [&identity_id, &trait_key])
         .await?;
-    mark(tx, identity_id, trait_key).await
+    mark(tx, &[identity_id], trait_key).await
 }
 
 /// A person is about to delete this trait of an identity, or all of its traits.
@@ -22,10 +22,7 @@ pub(crate) async fn bury_traits(
     identity_id: i64,
     trait_key: Option<&str>,
 ) -> Result<(), Error> {
-    let now = tx.now().timestamp_micros();
-    tx.run(sql::BURY_TRAITS, [&identity_id, &trait_key, &now])
-        .await?;
-    mark(tx, identity_id, trait_key).await
+    bury(tx, &[identity_id], trait_key).await
 }
 
 /// A person is about to delete this trait of every identity of an environment.
@@ -34,22 +31,17 @@ pub(crate) async fn bury_trait_everywhere(
     environment_id: i64,
     trait_key: &str,
 ) -> Result<(), Error> {
+    let identities: Vec<i64> = tx
+        .all(sql::LOCK_ALL_WITH_TRAIT, [&environment_id, &trait_key])
+        .await?;
+    bury(tx, &identities, Some(trait_key)).await
+}
+
+async fn bury(tx: &Write<'_>, identity_ids: &[i64], trait_key: Option<&str>) -> Result<(), Error> {
     let now = tx.now().timestamp_micros();
-    let _identities: i64 = tx
-        .one(sql::LOCK_ALL_WITH_TRAIT, [&environment_id, &trait_key])
+    tx.run(sql::BURY_TRAITS, [&identity_ids, &trait_key, &now])
         .await?;
-    tx.run(
-        sql::BURY_TRAIT_EVERYWHERE,
-        [&environment_id, &trait_key, &now],
-    )
-    .await?;
-    let marked = tx
-        .run(
-            sql::MARK_TRAIT_EVERYWHERE,
-            [&environment_id, &trait_key, &now],
-        )
-        .await?;
-    enqueue(tx, marked).await
+    mark(tx, identity_ids, trait_key).await
 }
 
 /// A person has given an identity another name, after [`bury_traits`] under the one before.
@@ -67,10 +59,10 @@ pub(crate) async fn mark_identity(tx: &Write<'_>, identity_id: i64) -> Result<()
     enqueue(tx, marked).await
 }
 
-async fn mark(tx: &Write<'_>, identity_id: i64, trait_key: Option<&str>) -> Result<(), Error> {
+async fn mark(tx: &Write<'_>, identity_ids: &[i64], trait_key: Option<&str>) -> Result<(), Error> {
     let now = tx.now().timestamp_micros();
     let marked = tx
-        .run(sql::MARK_TRAITS, [&identity_id, &trait_key, &now])
+        .run(sql::MARK_TRAITS, [&identity_ids, &trait_key, &now])
         .await?;
     enqueue(tx, marked).await
 }

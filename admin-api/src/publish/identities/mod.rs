@@ -21,3 +21,16 @@ pub(crate) use mark::{
     bury_trait_everywhere, bury_traits, mark_identity, mark_renamed, mark_traits,
 };
 pub(crate) use tell::TellIdentities;
+
+use anyhow::ensure;
+
+/// Fails where an edge refused identities, for these reasons, one an environment; the others were told.
+fn all_taken(reasons: &[String]) -> anyhow::Result<()> {
+    ensure!(
+        reasons.is_empty(),
+        "identities of {} environments not taken, such as {}",
+        reasons.len(),
+        reasons[0]
+    );
+    Ok(())
+}

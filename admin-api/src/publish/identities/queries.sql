@@ -2,7 +2,7 @@
 -- already is told of the latest state; its mark moves on, so that who was telling it meanwhile does not take it away.
 
 -- Of one trait, or of all (null). Before a deletion: it has to be there.
---! mark_traits (identity_id, trait_key, now)
+--! mark_traits (identity_ids, trait_key, now)
 insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
 select
     target.id,
@@ -14,33 +14,14 @@ select
 from identity
 join identity_trait on identity_trait.identity_id = identity.id
 join edge_target as target on target.url !~ '^(s3|file):'
-where identity.id = :identity_id
+where identity.id = any(:identity_ids)
   and (:trait_key::text is null or identity_trait.trait_key = :trait_key)
-order by target.id, identity_trait.trait_key
-on conflict on constraint edge_identity_change_pkey do update
-set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_change.changed_at_micros + 1);
-
--- Of one trait, of every identity of an environment.
---! mark_trait_everywhere (environment_id, trait_key, now)
-insert into edge_identity_change (target_id, environment_id, identifier, trait_key, created_at, changed_at_micros)
-select
-    target.id,
-    identity.environment_id,
-    identity.identifier,
-    identity_trait.trait_key,
-    identity.created_at,
-    greatest(:now, identity_trait.changed_at_micros + 1)
-from identity
-join identity_trait on identity_trait.identity_id = identity.id
-join edge_target as target on target.url !~ '^(s3|file):'
-where identity.environment_id = :environment_id
-  and identity_trait.trait_key = :trait_key
-order by target.id, identity.identifier
+order by target.id, identity.identifier, identity_trait.trait_key
 on conflict on constraint edge_identity_change_pkey do update
 set changed_at_micros = greatest(excluded.changed_at_micros, edge_identity_change.changed_at_micros + 1);
 
 -- Before a deletion, remembered so that nothing older brings the traits back.
---! bury_traits (identity_id, trait_key, now)
+--! bury_traits (identity_ids, trait_key, now)
 insert into deleted_trait (environment_id, identifier, trait_key, deleted_at_micros)
 select
     identity.environment_id,
@@ -49,41 +30,24 @@ select
     greatest(:now, identity_trait.changed_at_micros + 1)
 from identity
 join identity_trait on identity_trait.identity_id = identity.id
-where identity.id = :identity_id
+where identity.id = any(:identity_ids)
   and (:trait_key::text is null or identity_trait.trait_key = :trait_key)
 on conflict on constraint deleted_trait_pkey do update
 set deleted_at_micros = greatest(excluded.deleted_at_micros, deleted_trait.deleted_at_micros);
 
 -- In the order in which everybody locks them.
 --! lock_all_with_trait (environment_id, trait_key)
-select count(*)
-from (
-    select identity.id
-    from identity
-    where identity.environment_id = :environment_id
-      and exists (
-          select
-          from identity_trait
-          where identity_trait.identity_id = identity.id
-            and identity_trait.trait_key = :trait_key
-      )
-    order by identity.id
-    for update
-) as locked;
-
---! bury_trait_everywhere (environment_id, trait_key, now)
-insert into deleted_trait (environment_id, identifier, trait_key, deleted_at_micros)
-select
-    identity.environment_id,
-    identity.identifier,
-    identity_trait.trait_key,
-    greatest(:now, identity_trait.changed_at_micros + 1)
+select identity.id
 from identity
-join identity_trait on identity_trait.identity_id = identity.id
 where identity.environment_id = :environment_id
-  and identity_trait.trait_key = :trait_key
-on conflict on constraint deleted_trait_pkey do update
-set deleted_at_micros = greatest(excluded.deleted_at_micros, deleted_trait.deleted_at_micros);
+  and exists (
+      select
+      from identity_trait
+      where identity_trait.identity_id = identity.id
+        and identity_trait.trait_key = :trait_key
+  )
+order by identity.id
+for update;
 
 -- What is set again is later than its deletion, whatever the clocks say, and not deleted any more.
 --! exhume_traits (identity_id, trait_key)

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
@@ -10,9 +9,9 @@ use yardarm_core::edge::StoredTrait;
 use yardarm_core::edge::delivery::{IdentityChange, TraitVersion};
 
 use super::super::Publisher;
-use super::super::export::is_export;
 use super::super::push::{self, Told};
 use super::super::targets::{self, TargetRow};
+use super::all_taken;
 use crate::edge_host::TraitRow;
 use crate::jobs::{Job, Next};
 use crate::sql::publish::identities as sql;
@@ -39,12 +38,7 @@ impl Job for TellIdentities {
     }
 
     async fn run(self, publisher: &Publisher) -> anyhow::Result<Next> {
-        let target = {
-            let db = publisher.pool().get().await?;
-            targets::enabled(&*db, self.target_id).await?
-        };
-        // A store of files has no identities.
-        if let Some(target) = target.filter(|target| !is_export(&target.url)) {
+        if let Some(target) = targets::enabled_edge(publisher, self.target_id).await? {
             tell(publisher, &target).await?;
         }
         Ok(Next::Done)
@@ -88,13 +82,7 @@ async fn tell(publisher: &Publisher, target: &TargetRow) -> anyhow::Result<()> {
         )
         .await?;
     }
-    if let Some(first) = reasons.first() {
-        bail!(
-            "identities of {} environments not taken, such as {first}",
-            reasons.len()
-        );
-    }
-    Ok(())
+    all_taken(&reasons)
 }
 
 /// A trait to tell of, and what it is now.
@@ -157,14 +145,9 @@ fn changes(marks: &[Mark]) -> Vec<IdentityChange> {
 }
 
 fn version(mark: &Mark) -> TraitVersion {
-    let (value, changed_at_micros) = match &mark.now {
-        Some(stored) => (Some(stored.value.clone()), stored.changed_at_micros),
-        None => (None, mark.deleted_at),
-    };
-    TraitVersion {
-        key: mark.trait_key.clone(),
-        value,
-        changed_at_micros,
+    match &mark.now {
+        Some(stored) => stored.clone().into(),
+        None => TraitVersion::deletion(mark.trait_key.clone(), mark.deleted_at),
     }
 }
 
