@@ -86,6 +86,11 @@ impl WorkerHost {
         }
     }
 
+    /// Whether usage is counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.config.home.as_ref().is_some_and(|home| home.counts)
+    }
+
     /// Counts what the request came to.
     pub(crate) fn count(&self, counted: Option<&Counted>, effects: Vec<Effect>) {
         let around = (&self.env, &self.context, &self.config);

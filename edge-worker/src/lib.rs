@@ -40,8 +40,6 @@ use worker::{Context, Delay, Env, console_error, web_sys, worker_sys};
 use yardarm_core::edge;
 use yardarm_core::edge::stream::{REFUSAL_DELAY, Streaming, refuse};
 
-use crate::config::Config;
-
 /// Answers one request, whose body JavaScript has read where its method has one: a `Response`, or a
 /// `Promise` of one where the answer waits for another place. Most wait for none, and promises cost
 /// about what evaluating their flags does (docs/adr/0003-worker-entry.md).
@@ -73,14 +71,10 @@ async fn respond(
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
-    let counts = Config::of(&env)
-        .home
-        .as_ref()
-        .is_some_and(|home| home.counts);
-    let Some(request) = wire::read(request, body, counts) else {
+    let host = host::WorkerHost::new(env, context);
+    let Some(request) = wire::read(request, body, host.counts()) else {
         return wire::bad_request();
     };
-    let host = host::WorkerHost::new(env, context);
     let outcome = edge::handle(&host, request).await;
     host.count(outcome.counted.as_ref(), outcome.effects);
     let mut reply = outcome.reply;
