@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use yardarm::app::Clock;
 
-use crate::app::TestApp;
+use crate::app::{TestApp, serve};
 use crate::convergence::{Mortal, target};
 use crate::deliveries::{batch, deliver_as, seen};
 use crate::edge::{RemoteEdge, SECRET};
@@ -20,10 +19,7 @@ async fn home() -> (TestApp, String) {
     let t = TestApp::with_the_computers_clock().await;
     let world = World::new(t.sql().await).await;
     world.environment("env").await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = t.router.clone();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let (url, _serving) = serve(t.router.clone()).await;
     (t, url)
 }
 

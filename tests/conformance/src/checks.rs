@@ -3,12 +3,12 @@
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::environment::{Environment, FLAG};
-use crate::target::{Target, publication_path, unix_seconds};
+use crate::target::{Target, post, publication_path, unix_seconds};
 
 /// How many requests change one identity at the same time.
 const PARALLEL: usize = 200;
@@ -220,13 +220,6 @@ async fn serves(target: &Target, environment: &Environment, version: u64) -> any
         "version {version} should be serving, not {flags}",
     );
     Ok(())
-}
-
-fn post(environment_key: &str, path: &str, body: &Value) -> anyhow::Result<Request<Bytes>> {
-    Ok(Request::post(path)
-        .header("x-environment-key", environment_key)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(body.to_string().into())?)
 }
 
 fn expect(answer: &Response<Bytes>, status: StatusCode) -> anyhow::Result<()> {

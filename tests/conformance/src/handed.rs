@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::environment::Environment;
-use crate::target::{Target, unix_seconds};
+use crate::target::{Target, post, unix_seconds};
 
 /// How long an edge whose memory of identities may be behind takes to show what is stored.
 const BEHIND: Duration = Duration::from_secs(20);
@@ -94,12 +93,10 @@ async fn say(
     identifier: &str,
     traits: &Value,
 ) -> anyhow::Result<BTreeMap<String, Value>> {
-    let body = json!({ "identifier": identifier, "traits": traits }).to_string();
-    let request = Request::post("/api/v1/identities/")
-        .header("x-environment-key", key)
-        .header("content-type", "application/json")
-        .body(Bytes::from(body))?;
-    let answer = target.send(request).await?;
+    let body = json!({ "identifier": identifier, "traits": traits });
+    let answer = target
+        .send(post(key, "/api/v1/identities/", &body)?)
+        .await?;
     let status = answer.status();
     ensure!(status == StatusCode::OK, "{identifier}: {status}");
     let body: Value = serde_json::from_slice(answer.body())?;

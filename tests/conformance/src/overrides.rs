@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use yardarm_core::snapshot::{Package, Publication, compile};
 
 use crate::environment::Environment;
-use crate::target::{Handed, Target, sha256_hex};
+use crate::target::{Handed, Target, post, sha256_hex};
 
 const FEATURES: usize = 100;
 /// Of so many identities the flags are looked at.
@@ -65,14 +65,8 @@ impl Many {
 
     /// The value of the flag that an identity overrides.
     async fn value(&self, target: &Target, n: usize) -> anyhow::Result<String> {
-        let request = Request::post("/api/v1/identities/")
-            .header("x-environment-key", &self.key)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(
-                json!({"identifier": Self::identifier(n), "transient": true})
-                    .to_string()
-                    .into(),
-            )?;
+        let body = json!({"identifier": Self::identifier(n), "transient": true});
+        let request = post(&self.key, "/api/v1/identities/", &body)?;
         let reply = target.send(request).await?;
         ensure!(reply.status() == StatusCode::OK, "identity {n}: {reply:?}");
         let answer: Value = serde_json::from_slice(reply.body())?;

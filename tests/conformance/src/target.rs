@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use yardarm_core::edge::MissingParts;
 use yardarm_core::edge::signature::{
@@ -167,6 +168,18 @@ impl Target {
         )]
         request.body(body).expect("a valid request")
     }
+}
+
+/// A request of an SDK that brings JSON.
+pub(crate) fn post(
+    environment_key: &str,
+    path: &str,
+    body: &Value,
+) -> anyhow::Result<Request<Bytes>> {
+    Ok(Request::post(path)
+        .header("x-environment-key", environment_key)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into())?)
 }
 
 /// Where an environment is published.
