@@ -232,6 +232,8 @@ mod tests {
             (1e300, "1e+300"),
             (5e-324, "5e-324"),
             (1_689_172_003.899_101, "1689172003.899101"),
+            // 915206136939710.25, as near to …710.3.
+            (f64::from_bits(0x430a_0300_4582_25f2), "915206136939710.2"),
             (f64::NAN, "nan"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
@@ -257,7 +259,8 @@ mod tests {
             prop_assert!(same(text.parse().ok(), Some(value)), "{text}");
             let digits = |text: &str| text.split('e').next().unwrap_or_default().replace(['.', '-'], "");
             let significant = |text: &str| digits(text).trim_matches('0').to_owned();
-            prop_assert_eq!(significant(&text), significant(&format!("{value:e}")));
+            // Where two shortest texts are as near, Python takes the even one and the standard library may not.
+            prop_assert_eq!(significant(&text).len(), significant(&format!("{value:e}")).len());
         }
     }
 }
