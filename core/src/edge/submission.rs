@@ -242,6 +242,10 @@ fn read_plain(body: &[u8]) -> Option<Submission<'_>> {
 
 /// Trimmed text that breaks no rule.
 fn plain_text(text: Cow<'_, str>, most: usize) -> Option<Cow<'_, str>> {
+    // Nothing to take off and nothing to refuse, as nearly always.
+    if text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some(text);
+    }
     let trimmed = match text {
         Cow::Borrowed(text) => Cow::Borrowed(field::strip(text)),
         Cow::Owned(text) => Cow::Owned(field::strip(&text).to_owned()),
