@@ -1,7 +1,7 @@
 //! An identity's answer, copied together from a snapshot's fragments.
 
 use super::layout::{Part, feature, flag, state};
-use super::overrides::{OverrideBucket, Overrides};
+use super::overrides::{Override, OverrideBucket, Overrides};
 use super::view::{Side, Snapshot};
 use crate::engine::Identity;
 use crate::engine::binary::{self, Span, u32_at};
@@ -26,7 +26,7 @@ pub(super) struct Answer<'a> {
     bytes: &'a [u8],
     features: &'a [[u8; feature::SIZE]],
     states: &'a [[u8; state::SIZE]],
-    tails: &'a [[u8; Span::SIZE]],
+    variants: &'a [[u8; Span::SIZE]],
     segments: &'a [[u8; Span::SIZE]],
     session: Session<'a>,
     overrides: Overrides<'a>,
@@ -34,6 +34,10 @@ pub(super) struct Answer<'a> {
     is_client: bool,
     hides_disabled: bool,
     controls_only: bool,
+    /// The length of what everybody gets.
+    body: usize,
+    /// Flags that lie side by side and are still to be copied.
+    run: Span,
 }
 
 impl<'a> Answer<'a> {
@@ -54,7 +58,7 @@ impl<'a> Answer<'a> {
             bytes: snapshot.bytes(),
             features: snapshot.part(Part::Features).as_chunks().0,
             states: snapshot.part(Part::States).as_chunks().0,
-            tails: snapshot.part(Part::Tails).as_chunks().0,
+            variants: snapshot.part(Part::Variants).as_chunks().0,
             segments: snapshot.part(Part::Segments).as_chunks().0,
             session: Session::new(plan, snapshot.patterns(), Some(subject)),
             overrides: overrides
@@ -65,6 +69,8 @@ impl<'a> Answer<'a> {
             is_client: side == Side::Client,
             hides_disabled: snapshot.has(flag::HIDE_DISABLED_FLAGS),
             controls_only: false,
+            body: snapshot.part(Part::ServerBody).len(),
+            run: Span::default(),
         }
     }
 
@@ -83,16 +89,12 @@ impl<'a> Answer<'a> {
     /// The array of all flags that are to be shown.
     pub(super) fn write_all(mut self, out: &mut Vec<u8>) {
         const VARIANT: usize = 24;
-        let whole: usize = self
-            .features
-            .iter()
-            .map(|record| Span::read(record, feature::FLAG).len as usize + VARIANT)
-            .sum();
-        out.reserve(whole.min(self.bytes.len().saturating_mul(2)));
+        out.reserve(self.body + self.features.len() * VARIANT);
         out.push(b'[');
         for number in 0..binary::count(self.features.len()) {
             self.write_with_comma(number, out);
         }
+        self.write_run(out);
         // The last comma goes, where there is one.
         out.pop_if(|last| *last == b',');
         out.push(b']');
@@ -106,80 +108,91 @@ impl<'a> Answer<'a> {
     /// The same, telling why it is what it is. It is not told which defaults are static.
     pub(super) fn write_and_tell(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
         let cause = self.write_with_comma(number, out)?;
+        self.write_run(out);
         out.pop_if(|last| *last == b',');
         Some(cause)
     }
 
+    /// A flag with the comma after it, written or added to the run.
     #[inline]
     fn write_with_comma(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
         let record = self.features.get(number as usize)?;
         if self.is_client && u32_at(record, feature::SERVER_ONLY) != 0 {
             return None;
         }
-        let bytes = self.bytes;
         if let Some(overriding) = self.overrides.next_of(number) {
-            if self.hides_disabled && !overriding.is_enabled() {
-                return None;
-            }
-            out.extend_from_slice(overriding.head());
-            out.extend_from_slice(Span::read(record, feature::FEATURE).of(bytes));
-            out.extend_from_slice(if self.controls_only {
-                overriding.control_tail()
-            } else {
-                overriding.tail(self.key)
-            });
-            return Some(if overriding.is_split() {
-                Cause::Split
-            } else {
-                Cause::Override
-            });
+            return self.write_override(overriding, record, out);
         }
         let choice = self.session.choose(number)?;
         let of_state = self.states.get(choice.state as usize)?;
         if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
             return None;
         }
-        let flag = Span::read(record, feature::FLAG);
-        let tails = Span::read(of_state, state::TAILS);
-        if tails.len == 0 {
-            // The flag is there as a whole but for its end.
-            let flag = flag.of(bytes);
-            out.extend_from_slice(flag.split_last().map_or(&[], |(_, flag)| flag));
-            out.extend_from_slice(br#","variant":null},"#);
-            return Some(Cause::Default);
+        let flag = Span::read(of_state, state::FLAG);
+        let variants = Span::read(of_state, state::VARIANTS);
+        if variants.len > 0 {
+            let flag = self.variant(choice.state, variants).unwrap_or(flag);
+            self.add_to_run(flag, out);
+            return Some(Cause::Split);
         }
-        let tail = match self.session.split(choice.state) {
-            _ if self.controls_only => 0,
-            Split::None | Split::Control => 0,
-            Split::Variant(number) => number.saturating_add(1),
-        };
-        let tail = self
-            .tails
-            .get((tails.at as usize).saturating_add(tail as usize))
-            .filter(|_| tail < tails.len)
-            .map_or(&[][..], |span| Span::read(span, 0).of(bytes));
-        let head = Span::read(of_state, state::HEAD);
-        let the_feature = Span::read(record, feature::FEATURE);
-        if head.len == 0 {
-            // Head and feature are side by side.
-            let end = the_feature.at.saturating_add(the_feature.len);
-            let both = Span {
-                at: flag.at,
-                len: end.saturating_sub(flag.at),
-            };
-            out.extend_from_slice(both.of(bytes));
-        } else {
-            out.extend_from_slice(head.of(bytes));
-            out.extend_from_slice(the_feature.of(bytes));
-        }
-        out.extend_from_slice(tail);
-        Some(if tails.len > 1 {
-            Cause::Split
-        } else if choice.segment.is_some() {
+        self.add_to_run(flag, out);
+        Some(if choice.segment.is_some() {
             Cause::Override
         } else {
             Cause::Default
         })
+    }
+
+    /// The flag of the variant that the identity gets of a state, if it is not the control value.
+    fn variant(&self, state: u32, variants: Span) -> Option<Span> {
+        if self.controls_only {
+            return None;
+        }
+        let Split::Variant(number) = self.session.split(state) else {
+            return None;
+        };
+        let place = variants.at.checked_add(number)?;
+        let flag = self.variants.get(place as usize)?;
+        (number < variants.len).then(|| Span::read(flag, 0))
+    }
+
+    fn write_override(
+        &mut self,
+        overriding: Override<'_>,
+        record: &[u8; feature::SIZE],
+        out: &mut Vec<u8>,
+    ) -> Option<Cause> {
+        if self.hides_disabled && !overriding.is_enabled() {
+            return None;
+        }
+        self.write_run(out);
+        out.extend_from_slice(overriding.head());
+        out.extend_from_slice(Span::read(record, feature::FEATURE).of(self.bytes));
+        out.extend_from_slice(if self.controls_only {
+            overriding.control_tail()
+        } else {
+            overriding.tail(self.key)
+        });
+        Some(if overriding.is_split() {
+            Cause::Split
+        } else {
+            Cause::Override
+        })
+    }
+
+    /// Puts off the copying of a flag, as the next one may lie behind it.
+    #[inline]
+    fn add_to_run(&mut self, flag: Span, out: &mut Vec<u8>) {
+        if flag.at == self.run.at.wrapping_add(self.run.len) {
+            self.run.len = self.run.len.saturating_add(flag.len);
+        } else {
+            self.write_run(out);
+            self.run = flag;
+        }
+    }
+
+    fn write_run(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(std::mem::take(&mut self.run).of(self.bytes));
     }
 
     /// The array of the segments that the identity is in.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::document::{Document, FeatureState};
+use super::document::{Document, Feature, FeatureState};
 use super::fragments::Fragments;
 use super::layout::{self, Part, flag};
 use super::package::{self, Package};
@@ -214,49 +214,50 @@ impl<'a> Section<'a> {
         self.part(Part::Features, &records.0);
     }
 
-    /// Heads and tails of every state, in the order of the plan.
+    /// What every state comes to, in the order of the plan. Flags that follow each other in many answers do
+    /// so here, to be copied at once: those without variants, in the order of the features.
     fn write_states(&mut self) {
         let document = self.document;
-        let (mut records, mut tails) = (Writer::default(), Writer::default());
-        let heads: BTreeMap<&str, Vec<u8>> = document
-            .feature_states
-            .iter()
-            .map(|state| (state.feature.name.as_str(), self.fragments.head(state)))
+        let features: BTreeMap<&str, (usize, &Feature)> = (document.feature_states.iter())
+            .enumerate()
+            .map(|(number, state)| (state.feature.name.as_str(), (number, &state.feature)))
             .collect();
-        let defaults = document.feature_states.iter().map(|state| (state, true));
-        let of_segments = document.project.segments.iter();
-        let overrides = of_segments.flat_map(|segment| &segment.feature_states);
-        for (state, is_default) in defaults.chain(overrides.map(|state| (state, false))) {
-            let values = &state.multivariate_feature_state_values;
-            let first = binary::count(tails.0.len() / Span::SIZE);
-            if !is_default || !values.is_empty() {
-                let control = (!values.is_empty()).then_some("control");
-                let control = (&state.feature_state_value, control);
-                let options = values
-                    .iter()
-                    .map(|value| &value.multivariate_feature_option);
-                let variants = options.map(|option| (&option.value, option.key.as_deref()));
-                for (value, variant) in std::iter::once(control).chain(variants) {
-                    let tail = self.fragments.whole_tail(state, value, variant);
-                    tails.span(self.texts.add(tail));
-                }
+        let of = |state: &FeatureState| features.get(state.feature.name.as_str()).copied();
+        let groups = std::iter::once(&document.feature_states)
+            .chain((document.project.segments.iter()).map(|segment| &segment.feature_states));
+        let mut flags = Vec::new();
+        for states in groups.clone() {
+            let first = flags.len();
+            flags.resize(first + states.len(), Span::default());
+            let mut order: Vec<usize> = (0..states.len()).collect();
+            order.sort_by_key(|number| of(&states[*number]).map(|(place, _)| place));
+            for number in order {
+                let state = &states[number];
+                let feature = of(state).map_or(&state.feature, |(_, feature)| feature);
+                let is_split = !state.multivariate_feature_state_values.is_empty();
+                let value = (&state.feature_state_value, is_split.then_some("control"));
+                let flag = self.fragments.flag(state, feature, value);
+                flags[first + number] = self.texts.append(&flag);
             }
-            let head = self.fragments.head(state);
-            let is_default_head = heads.get(state.feature.name.as_str()) == Some(&head);
-            records
-                .span(if is_default_head {
-                    Span::default()
-                } else {
-                    self.texts.add(head)
-                })
-                .span(Span {
-                    at: first,
-                    len: binary::count(tails.0.len() / Span::SIZE) - first,
-                })
-                .u32(u32::from(state.enabled));
+        }
+        let (mut records, mut variants) = (Writer::default(), Writer::default());
+        for (state, flag) in groups.flatten().zip(flags) {
+            let feature = of(state).map_or(&state.feature, |(_, feature)| feature);
+            let first = binary::count(variants.0.len() / Span::SIZE);
+            for value in &state.multivariate_feature_state_values {
+                let option = &value.multivariate_feature_option;
+                let value = (&option.value, option.key.as_deref());
+                let flag = self.fragments.flag(state, feature, value);
+                variants.span(self.texts.append(&flag));
+            }
+            let range = Span {
+                at: first,
+                len: binary::count(variants.0.len() / Span::SIZE) - first,
+            };
+            records.span(flag).span(range).u32(u32::from(state.enabled));
         }
         self.part(Part::States, &records.0);
-        self.part(Part::Tails, &tails.0);
+        self.part(Part::Variants, &variants.0);
     }
 
     fn write_segments(&mut self) {

@@ -1,7 +1,7 @@
 //! The JSON that answers are put together from (flagsmith-api.md A.3, flagsmith-observed.md 3.3).
 //!
 //! A flag is a head, the feature, and a tail: `{"id":4,"feature":` `{…}` `,"feature_state_value":…}`.
-//! Heads and tails are of a state, the feature is shared by all states of it.
+//! Of identity overrides, which are many, only head and tail are kept: the feature is shared.
 
 use serde_json::Value;
 
@@ -127,6 +127,19 @@ impl<'a> Fragments<'a> {
         let mut out = self.tail(state, value);
         field(&mut out, ",", "variant", &variant);
         out.extend_from_slice(b"},");
+        out
+    }
+
+    /// A flag as an identity gets it, with this value and `variant`, and the comma before the next flag.
+    pub(super) fn flag(
+        &self,
+        state: &FeatureState,
+        feature: &Feature,
+        (value, variant): (&Value, Option<&str>),
+    ) -> Vec<u8> {
+        let mut out = self.head(state);
+        out.extend_from_slice(&self.feature(feature));
+        out.extend_from_slice(&self.whole_tail(state, value, variant));
         out
     }
 

@@ -8,7 +8,7 @@ pub(super) const MAGIC: &[u8; 4] = b"YDSN";
 pub(super) const FIRST_MAGIC: &[u8; 4] = b"YDPK";
 /// The format this version writes, and the only one it reads: a control plane compiles again rather
 /// than convert. It grows with every change of a layout, of the override buckets too.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// Length of the whole section.
 pub(super) const LENGTH: usize = 8;
@@ -53,7 +53,7 @@ pub(super) enum Part {
     NameTable,
     Features,
     States,
-    Tails,
+    Variants,
     Segments,
     Plan,
     PackageParts,
@@ -91,11 +91,10 @@ pub(super) mod feature {
 
 /// A state's record, one for each state of the plan.
 pub(super) mod state {
-    /// What comes before the feature; empty where it is as in the default state.
-    pub(in super::super) const HEAD: usize = 0;
-    /// Its tails, each with the comma that goes before the next flag: of the control value, then of
-    /// each variant. None for a default state without variants, whose flag is there as a whole.
-    pub(in super::super) const TAILS: usize = 8;
+    /// The flag where no variant applies, with `variant` and the comma that goes before the next flag.
+    pub(in super::super) const FLAG: usize = 0;
+    /// The same with each of its variants, as a range of the part that lists them.
+    pub(in super::super) const VARIANTS: usize = 8;
     /// On or off.
     pub(in super::super) const ENABLED: usize = 16;
     /// Bytes of a record.
