@@ -15,7 +15,7 @@ use crate::stored_json;
 
 /// The largest snapshot that travels in the head. It is read with every request, also by an instance
 /// that has the snapshot already, so it is small.
-const INLINE: usize = 32 << 10;
+const INLINE: usize = 48 << 10;
 /// How long an installation may be under way, in microseconds. What started earlier and is not
 /// serving has failed.
 const UNDER_WAY: i64 = 60_000_000;
