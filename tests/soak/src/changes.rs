@@ -143,8 +143,9 @@ impl Changer {
                     .await
             }
             5..9 => {
+                // Unlike every value that a feature began with, so that it is a change.
                 let value = match turn % 4 {
-                    0 => json!(turn),
+                    0 => json!(1_000 + turn),
                     1 => json!(format!("value {turn}")),
                     2 => json!(format!("{{\"turn\": {turn}}}")),
                     _ => json!("\u{e9}".repeat(turn % 40 + 1) + &turn.to_string()),
