@@ -34,8 +34,6 @@ pub(super) struct Answer<'a> {
     is_client: bool,
     hides_disabled: bool,
     controls_only: bool,
-    /// The length of what everybody gets.
-    body: usize,
     /// Flags that lie side by side and are still to be copied.
     run: Span,
 }
@@ -69,7 +67,6 @@ impl<'a> Answer<'a> {
             is_client: side == Side::Client,
             hides_disabled: snapshot.has(flag::HIDE_DISABLED_FLAGS),
             controls_only: false,
-            body: snapshot.part(Part::ServerBody).len(),
             run: Span::default(),
         }
     }
@@ -89,7 +86,8 @@ impl<'a> Answer<'a> {
     /// The array of all flags that are to be shown.
     pub(super) fn write_all(mut self, out: &mut Vec<u8>) {
         const VARIANT: usize = 24;
-        out.reserve(self.body + self.features.len() * VARIANT);
+        let body = Span::read(self.bytes, Part::ServerBody.at()).of(self.bytes);
+        out.reserve(body.len() + self.features.len() * VARIANT);
         out.push(b'[');
         for number in 0..binary::count(self.features.len()) {
             self.write_with_comma(number, out);

@@ -2,11 +2,12 @@
 //! behaviour.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::document::{Document, Feature, FeatureState};
+use super::document::{Document, FeatureState};
 use super::fragments::Fragments;
 use super::layout::{self, Part, flag};
 use super::package::{self, Package};
@@ -217,38 +218,46 @@ impl<'a> Section<'a> {
     /// What every state comes to, in the order of the plan. Flags that follow each other in many answers do
     /// so here, to be copied at once: those without variants, in the order of the features.
     fn write_states(&mut self) {
-        let document = self.document;
-        let features: BTreeMap<&str, (usize, &Feature)> = (document.feature_states.iter())
+        let fragments = self.fragments;
+        let defaults = &self.document.feature_states;
+        let features: BTreeMap<&str, (usize, Vec<u8>)> = defaults
+            .iter()
             .enumerate()
-            .map(|(number, state)| (state.feature.name.as_str(), (number, &state.feature)))
+            .map(|(number, state)| {
+                let feature = fragments.feature(&state.feature);
+                (state.feature.name.as_str(), (number, feature))
+            })
             .collect();
-        let of = |state: &FeatureState| features.get(state.feature.name.as_str()).copied();
-        let groups = std::iter::once(&document.feature_states)
-            .chain((document.project.segments.iter()).map(|segment| &segment.feature_states));
-        let mut flags = Vec::new();
-        for states in groups.clone() {
-            let first = flags.len();
-            flags.resize(first + states.len(), Span::default());
-            let mut order: Vec<usize> = (0..states.len()).collect();
-            order.sort_by_key(|number| of(&states[*number]).map(|(place, _)| place));
-            for number in order {
-                let state = &states[number];
-                let feature = of(state).map_or(&state.feature, |(_, feature)| feature);
-                let is_split = !state.multivariate_feature_state_values.is_empty();
-                let value = (&state.feature_state_value, is_split.then_some("control"));
-                let flag = self.fragments.flag(state, feature, value);
-                flags[first + number] = self.texts.append(&flag);
+        let of_segments = self.document.project.segments.iter();
+        let groups = once(defaults).chain(of_segments.map(|segment| &segment.feature_states));
+        let states = groups
+            .enumerate()
+            .flat_map(|(group, states)| states.iter().map(move |state| (group, state)));
+        // What overrides a feature that is not there is never chosen.
+        let states: Vec<_> = states
+            .map(|(group, state)| (group, state, features.get(state.feature.name.as_str())))
+            .collect();
+        let mut order: Vec<usize> = (0..states.len()).collect();
+        order.sort_by_key(|number| {
+            let (group, _, feature) = states[*number];
+            (group, feature.map(|(place, _)| place))
+        });
+        let mut flags = vec![Span::default(); states.len()];
+        for number in order {
+            if let (_, state, Some((_, feature))) = states[number] {
+                let flag = fragments.flag(state, feature, Fragments::control(state));
+                flags[number] = self.texts.append(&flag);
             }
         }
         let (mut records, mut variants) = (Writer::default(), Writer::default());
-        for (state, flag) in groups.flatten().zip(flags) {
-            let feature = of(state).map_or(&state.feature, |(_, feature)| feature);
+        for ((_, state, feature), flag) in states.into_iter().zip(flags) {
             let first = binary::count(variants.0.len() / Span::SIZE);
             for value in &state.multivariate_feature_state_values {
-                let option = &value.multivariate_feature_option;
-                let value = (&option.value, option.key.as_deref());
-                let flag = self.fragments.flag(state, feature, value);
-                variants.span(self.texts.append(&flag));
+                let flag = feature.map(|(_, feature)| {
+                    let option = Fragments::variant(&value.multivariate_feature_option);
+                    self.texts.append(&fragments.flag(state, feature, option))
+                });
+                variants.span(flag.unwrap_or_default());
             }
             let range = Span {
                 at: first,

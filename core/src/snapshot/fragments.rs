@@ -6,12 +6,15 @@
 use serde_json::Value;
 
 use super::ascii_json;
-use super::document::{Document, Feature, FeatureState};
+use super::document::{Document, Feature, FeatureState, MultivariateOption};
 use super::publication::{Details, Publication};
 use crate::engine::binary::{self, Span};
 
 /// The field of a flag that its value is in.
 const VALUE: &str = "feature_state_value";
+
+/// A value, and what `variant` says beside it.
+type Answered<'a> = (&'a Value, Option<&'a str>);
 
 /// Writes the pieces of one publication's flags.
 pub(super) struct Fragments<'a> {
@@ -117,12 +120,22 @@ impl<'a> Fragments<'a> {
         (tail, value)
     }
 
+    /// The value of a state where no variant applies, and what `variant` says then.
+    pub(super) fn control(state: &FeatureState) -> Answered<'_> {
+        let is_split = !state.multivariate_feature_state_values.is_empty();
+        (&state.feature_state_value, is_split.then_some("control"))
+    }
+
+    /// The value of a variant, and what `variant` says then.
+    pub(super) fn variant(option: &MultivariateOption) -> Answered<'_> {
+        (&option.value, option.key.as_deref())
+    }
+
     /// [`Self::tail`] with `variant`, the closing brace and the comma before the next flag.
     pub(super) fn whole_tail(
         &self,
         state: &FeatureState,
-        value: &Value,
-        variant: Option<&str>,
+        (value, variant): Answered<'_>,
     ) -> Vec<u8> {
         let mut out = self.tail(state, value);
         field(&mut out, ",", "variant", &variant);
@@ -130,16 +143,16 @@ impl<'a> Fragments<'a> {
         out
     }
 
-    /// A flag as an identity gets it, with this value and `variant`, and the comma before the next flag.
+    /// A flag as an identity gets it, and the comma before the next one. `feature` is as [`Self::feature`] writes it.
     pub(super) fn flag(
         &self,
         state: &FeatureState,
-        feature: &Feature,
-        (value, variant): (&Value, Option<&str>),
+        feature: &[u8],
+        answered: Answered<'_>,
     ) -> Vec<u8> {
         let mut out = self.head(state);
-        out.extend_from_slice(&self.feature(feature));
-        out.extend_from_slice(&self.whole_tail(state, value, variant));
+        out.extend_from_slice(feature);
+        out.extend_from_slice(&self.whole_tail(state, answered));
         out
     }
 

@@ -244,8 +244,7 @@ fn write_bucket(identities: &[(&str, &States<'_>)], fragments: &Fragments<'_>) -
         });
         for (feature, state) in *states {
             let values = &state.multivariate_feature_state_values;
-            let control = (!values.is_empty()).then_some("control");
-            let control = fragments.whole_tail(state, &state.feature_state_value, control);
+            let control = fragments.whole_tail(state, Fragments::control(state));
             entries
                 .u32(*feature)
                 .u32(u32::from(state.enabled))
@@ -260,7 +259,7 @@ fn write_bucket(identities: &[(&str, &States<'_>)], fragments: &Fragments<'_>) -
             write_variants(&mapping::variants(state), &mut ranges);
             for range in ranges.0.as_chunks::<20>().0 {
                 let option = &values[u32_at(range, 16) as usize].multivariate_feature_option;
-                let tail = fragments.whole_tail(state, &option.value, option.key.as_deref());
+                let tail = fragments.whole_tail(state, Fragments::variant(option));
                 variants.bytes(&range[..16]).span(texts.add(tail));
             }
         }
