@@ -4,6 +4,18 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
 
+/// How far the clocks of hosts that share a store may be apart, in microseconds, together with the time between a look at
+/// the clock and a look at the store.
+const SKEW: i64 = 2_000_000;
+
+/// Whether something lasts that another host may have noted: for `span` microseconds, until `until`.
+///
+/// The other's clock may be ahead by a little. What begins further in the future was noted before a clock was set back,
+/// and does not last: it would last until the clock is there again.
+pub fn lasts(until: i64, span: i64, now: Timestamp) -> bool {
+    (until - span - SKEW..until).contains(&now.micros())
+}
+
 /// A moment's parts in UTC.
 struct Civil {
     year: i64,

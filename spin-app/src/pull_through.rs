@@ -176,7 +176,9 @@ mod tests {
     fn one_of_many_instances_asks() {
         for seed in 0..20 {
             let store = Memory::interleaved(seed);
-            let claims = (0..30).map(|_| claim(&store, &KEY, NOW)).collect();
+            // Each has looked at the clock before it comes to the store, in whatever order.
+            let read_at = |instance: i64| Timestamp(NOW.micros() + instance * 17 % 30);
+            let claims = (0..30).map(|n| claim(&store, &KEY, read_at(n))).collect();
             let leaves = block_on(join(claims));
             let of = |leave| {
                 leaves

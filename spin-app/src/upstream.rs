@@ -18,7 +18,7 @@ use yardarm_core::edge::upstream::{
 };
 use yardarm_core::edge::{KeyRef, Unavailable};
 use yardarm_core::snapshot::Snapshot;
-use yardarm_core::time::Timestamp;
+use yardarm_core::time::{Timestamp, lasts};
 
 use crate::config::text;
 use crate::host::{find, now};
@@ -220,18 +220,17 @@ impl Upstream {
         place: &str,
         now: Timestamp,
     ) -> Result<Turn, Unavailable> {
-        let (now, most) = (now.micros(), CLAIM + 4 * micros(self.timeout));
+        let most = CLAIM + 4 * micros(self.timeout);
+        let longest = micros(self.interval).max(3_600_000_000);
         update(store, place, |bytes| {
             let mut watched = watched(bytes)?;
-            // A clock that was set back must not keep a claim or put a look off.
-            if (watched.claimed_until - most..watched.claimed_until).contains(&now) {
+            if lasts(watched.claimed_until, most, now) {
                 return Ok(Change::Keep(Turn::Theirs));
             }
-            let longest = watched.next_at - micros(self.interval).max(3_600_000_000);
-            if (longest..watched.next_at).contains(&now) {
+            if lasts(watched.next_at, longest, now) {
                 return Ok(Change::Keep(Turn::Early));
             }
-            watched.claimed_until = now + most;
+            watched.claimed_until = now.micros() + most;
             let bytes = stored_json::write(&watched)?;
             Ok(Change::Store(bytes, Turn::Ours(Box::new(watched))))
         })

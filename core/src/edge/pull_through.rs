@@ -17,7 +17,7 @@ use super::query::percent_encode;
 use super::route::{SIGNATURE, TIMESTAMP};
 use super::signature::{self, SignatureError};
 use crate::snapshot::{Package, PackageError};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, lasts};
 
 /// How long a request waits for the control plane before it is answered 503.
 pub const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -136,10 +136,10 @@ impl Gate {
 
     /// For a store that several hosts share, without what is over.
     pub fn to_bytes(&self, now: Timestamp) -> Vec<u8> {
-        let lasts = |(_, until): &&(u64, i64)| *until > now.micros();
-        let misses = self.misses.iter().filter(lasts).copied();
+        let is_ahead = |(_, until): &&(u64, i64)| *until > now.micros();
+        let misses = self.misses.iter().filter(is_ahead).copied();
         // A claim is told by its sign.
-        let claims = self.claims.iter().filter(lasts);
+        let claims = self.claims.iter().filter(is_ahead);
         let claims = claims.map(|(hash, until)| (*hash, -until));
         let pairs = misses.chain(claims);
         let head = [self.paid_at, self.troubled_until];
@@ -169,10 +169,10 @@ impl Gate {
         if self.misses(key, now) {
             return Leave::Unknown;
         }
-        let now = now.micros();
-        if (self.troubled_until - TROUBLE..self.troubled_until).contains(&now) {
+        if lasts(self.troubled_until, TROUBLE, now) {
             return Leave::Later;
         }
+        let now = now.micros();
         let longest = EACH * SAVED;
         if self.paid_at > now + longest + EACH {
             self.paid_at = now;
@@ -189,16 +189,14 @@ impl Gate {
     pub fn misses(&self, key: &KeyRef<'_>, now: Timestamp) -> bool {
         let hash = hash(key);
         let (of, until) = self.misses[self.place(hash)];
-        // A clock that was set back must not make a miss last.
-        of == hash && (until - MISS..until).contains(&now.micros())
+        of == hash && lasts(until, MISS, now)
     }
 
     /// Whether somebody who claimed it is asking.
     pub fn is_claimed(&self, key: &KeyRef<'_>, now: Timestamp) -> bool {
         let hash = hash(key);
-        let lasts = |until: i64| (until - CLAIM..until).contains(&now.micros());
         let mut claims = self.claims.iter();
-        claims.any(|(of, until)| *of == hash && lasts(*until))
+        claims.any(|(of, until)| *of == hash && lasts(*until, CLAIM, now))
     }
 
     /// Takes in what became of a question.
@@ -394,6 +392,12 @@ mod tests {
         gate.learn(&KEY, &Pulled::Trouble(String::new()), after(CLAIM));
         let mut gate = again(&gate, after(CLAIM));
         assert_eq!(gate.claim(&KEY, after(CLAIM)), Leave::Later);
+        // Somebody else's clock may be behind, or may have been read before.
+        let mut gate = Gate::with_room(4);
+        assert_eq!(gate.claim(&KEY, NOW), Leave::Ask);
+        assert_eq!(gate.claim(&KEY, after(-1)), Leave::Wait);
+        gate.learn(&KEY, &Pulled::Unknown, NOW);
+        assert_eq!(gate.claim(&KEY, after(-1_000_000)), Leave::Unknown);
         // A clock that was set back does not keep a claim.
         let mut gate = Gate::with_room(1);
         assert_eq!(gate.claim(&KEY, NOW), Leave::Ask);
