@@ -16,10 +16,13 @@ impl Span {
     pub(crate) const SIZE: usize = 8;
 
     /// The stored span at `at`.
+    #[inline]
     pub(crate) fn read(bytes: &[u8], at: usize) -> Self {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let stored = rest.first_chunk().unwrap_or(&[0; Self::SIZE]);
         Self {
-            at: u32_at(bytes, at),
-            len: u32_at(bytes, at + 4),
+            at: u32_at(stored, 0),
+            len: u32_at(stored, 4),
         }
     }
 

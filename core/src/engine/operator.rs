@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use semver::Version;
 
 use super::bucket;
+use super::plan::Condition;
 use super::value::Value;
 
 /// An operator, as stored.
@@ -60,102 +61,63 @@ impl Operator {
     }
 }
 
-/// How a value compares with an operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether one of the six comparisons holds. Where the value of the condition cannot be cast to the
+/// type of what it is compared with, none does. Numbers are compared by size, text by code points, versions by precedence.
+pub(crate) fn compares(operator: Operator, value: &Value<'_>, condition: Condition<'_>) -> bool {
+    let Some(compared) = compare(value, condition) else {
+        return false;
+    };
+    let Compared::Is(ordering) = compared else {
+        return operator == Operator::NotEqual;
+    };
+    match operator {
+        Operator::Equal => ordering.is_eq(),
+        Operator::NotEqual => ordering.is_ne(),
+        Operator::GreaterThan => ordering.is_gt(),
+        Operator::GreaterThanInclusive => ordering.is_ge(),
+        Operator::LessThan => ordering.is_lt(),
+        Operator::LessThanInclusive => ordering.is_le(),
+        _ => false,
+    }
+}
+
+/// How a value compares with a condition's.
 enum Compared {
     Is(Ordering),
     /// One of both is not a number: they differ, and neither is greater.
     NotANumber,
 }
 
-/// What a condition compares with, cast beforehand to every type a property may have.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Operand<'a> {
-    /// Python's `str()` of the condition's value, without `:semver`.
-    pub(crate) text: &'a [u8],
-    /// Whether the value is text, which alone can be compared with text.
-    pub(crate) is_text: bool,
-    /// Whether the value ended with `:semver`.
-    pub(crate) is_version: bool,
-    /// `int()` of it.
-    pub(crate) int: Option<i128>,
-    /// `float()` of it.
-    pub(crate) float: Option<f64>,
-    /// Flagsmith's cast to a boolean: anything but `False` and `false` is true.
-    pub(crate) boolean: bool,
-}
-
-impl Operand<'_> {
-    /// Compares a value with this operand cast to the value's type. Where the cast fails, no
-    /// comparison holds.
-    fn compare(&self, value: &Value<'_>) -> Option<Compared> {
-        let ordering = match value {
-            Value::Pending | Value::Missing => return None,
-            Value::Bool(value) => value.cmp(&self.boolean),
-            Value::Int(value) => value.cmp(&self.int?),
-            Value::Float(value) => {
-                let ordering = value.partial_cmp(&self.float?);
-                return Some(ordering.map_or(Compared::NotANumber, Compared::Is));
-            }
-            Value::Text(_) if !self.is_text => return None,
-            Value::Text(text) if self.is_version => {
-                let version = Version::parse(text).ok()?;
-                let other = Version::parse(str::from_utf8(self.text).ok()?).ok()?;
-                version.cmp_precedence(&other)
-            }
-            Value::Text(text) => text.as_bytes().cmp(self.text),
-        };
-        Some(Compared::Is(ordering))
-    }
-}
-
-/// Equality; a version equals another of the same precedence.
-pub(crate) fn equal(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand.compare(value) == Some(Compared::Is(Ordering::Equal))
-}
-
-/// Inequality, which needs a value and a cast that succeeds.
-pub(crate) fn not_equal(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand
-        .compare(value)
-        .is_some_and(|compared| compared != Compared::Is(Ordering::Equal))
-}
-
-/// Greater: numbers by size, text by code points, versions by precedence.
-pub(crate) fn greater_than(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand.compare(value) == Some(Compared::Is(Ordering::Greater))
-}
-
-/// Greater or equal.
-pub(crate) fn greater_than_inclusive(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    matches!(
-        operand.compare(value),
-        Some(Compared::Is(Ordering::Greater | Ordering::Equal))
-    )
-}
-
-/// Less.
-pub(crate) fn less_than(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    operand.compare(value) == Some(Compared::Is(Ordering::Less))
-}
-
-/// Less or equal.
-pub(crate) fn less_than_inclusive(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    matches!(
-        operand.compare(value),
-        Some(Compared::Is(Ordering::Less | Ordering::Equal))
-    )
+/// Nothing where there is no value or the cast fails.
+fn compare(value: &Value<'_>, condition: Condition<'_>) -> Option<Compared> {
+    let ordering = match value {
+        Value::Pending | Value::Missing => return None,
+        Value::Bool(value) => value.cmp(&condition.boolean()),
+        Value::Int(value) => value.cmp(&condition.int()?),
+        Value::Float(value) => {
+            let ordering = value.partial_cmp(&condition.float()?);
+            return Some(ordering.map_or(Compared::NotANumber, Compared::Is));
+        }
+        Value::Text(_) if !condition.is_text() => return None,
+        Value::Text(text) if condition.is_version() => {
+            let version = Version::parse(text).ok()?;
+            let other = Version::parse(str::from_utf8(condition.text()).ok()?).ok()?;
+            version.cmp_precedence(&other)
+        }
+        Value::Text(text) => text.as_bytes().cmp(condition.text()),
+    };
+    Some(Compared::Is(ordering))
 }
 
 /// Text within text. Of a version: its pre-release or its build, whole, as Flagsmith has it.
-pub(crate) fn contains(value: &Value<'_>, operand: &Operand<'_>) -> bool {
-    let (Value::Text(text), true) = (value, operand.is_text) else {
+pub(crate) fn contains(value: &Value<'_>, condition: Condition<'_>) -> bool {
+    let (Value::Text(text), true) = (value, condition.is_text()) else {
         return false;
     };
-    let Ok(part) = str::from_utf8(operand.text) else {
+    let Ok(part) = str::from_utf8(condition.text()) else {
         return false;
     };
-    if !operand.is_version {
+    if !condition.is_version() {
         return text.contains(part);
     }
     Version::parse(text).is_ok_and(|version| {
@@ -166,7 +128,8 @@ pub(crate) fn contains(value: &Value<'_>, operand: &Operand<'_>) -> bool {
 }
 
 /// Text that lacks text; of anything but text it does not hold.
-pub(crate) fn not_contains(value: &Value<'_>, part: &str) -> bool {
+pub(crate) fn not_contains(value: &Value<'_>, part: &[u8]) -> bool {
+    let part = str::from_utf8(part).unwrap_or_default();
     matches!(value, Value::Text(text) if !text.contains(part))
 }
 

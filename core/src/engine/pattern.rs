@@ -139,14 +139,14 @@ type Pattern = OnceLock<Option<Regex>>;
 
 impl Patterns {
     /// Whether pattern number `index` of `total`, spelled `pattern`, matches at the start of `text`.
-    pub(crate) fn is_match(&self, index: u32, total: u32, pattern: &str, text: &str) -> bool {
+    pub(crate) fn is_match(&self, index: u32, total: u32, pattern: &[u8], text: &str) -> bool {
         let all = self
             .0
             .get_or_init(|| (0..total).map(|_| OnceLock::new()).collect());
         let Some(cell) = all.get(index as usize) else {
             return false;
         };
-        cell.get_or_init(|| compile(pattern))
+        cell.get_or_init(|| compile(str::from_utf8(pattern).ok()?))
             .as_ref()
             .is_some_and(|regex| regex.is_match(text))
     }

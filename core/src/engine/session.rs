@@ -67,8 +67,8 @@ impl<'a> Session<'a> {
         subject: Option<Subject<'a>>,
     ) -> Self {
         let mut values = Vec::with_capacity(plan.properties());
-        values.resize(plan.traits(), Value::Missing);
-        values.resize(plan.properties(), Value::Pending);
+        values.resize_with(plan.traits(), || Value::Missing);
+        values.resize_with(plan.properties(), || Value::Pending);
         for entry in subject.iter().flat_map(|subject| subject.identity.traits) {
             if let Some(property) = plan.trait_named(entry.key)
                 && let Some(value) = values.get_mut(property as usize)
@@ -157,51 +157,50 @@ impl<'a> Session<'a> {
         match self.known.get(at) {
             Some(&HOLDS) => true,
             Some(&UNKNOWN) => {
-                let holds = self
-                    .plan
-                    .condition(index)
-                    .is_some_and(|condition| self.holds(&condition));
+                let condition = self.plan.condition(index);
+                let holds = condition.is_some_and(|condition| self.holds(condition));
                 self.remember(at, holds)
             }
             _ => false,
         }
     }
 
-    fn holds(&mut self, condition: &Condition<'a>) -> bool {
-        let Some(operator) = condition.operator else {
+    fn holds(&mut self, condition: Condition<'a>) -> bool {
+        let Some(operator) = condition.operator() else {
             return false;
         };
         let (plan, patterns, subject) = (self.plan, self.patterns, self.subject);
-        let operand = &condition.operand;
-        if operator == Operator::PercentageSplit && condition.property == NO_PROPERTY {
+        let property = condition.property();
+        if operator == Operator::PercentageSplit && property == NO_PROPERTY {
             let key = subject.map(|subject| subject.key);
-            return operator::percentage_split(operand.text, key, operand.float);
+            return operator::percentage_split(condition.text(), key, condition.float());
         }
-        let value = self.value(condition.property);
-        let text = || str::from_utf8(operand.text).unwrap_or_default();
+        let value = self.value(property);
         match operator {
-            Operator::Equal => operator::equal(value, operand),
-            Operator::NotEqual => operator::not_equal(value, operand),
-            Operator::GreaterThan => operator::greater_than(value, operand),
-            Operator::GreaterThanInclusive => operator::greater_than_inclusive(value, operand),
-            Operator::LessThan => operator::less_than(value, operand),
-            Operator::LessThanInclusive => operator::less_than_inclusive(value, operand),
-            Operator::Contains => operator::contains(value, operand),
-            Operator::NotContains => operator::not_contains(value, text()),
-            Operator::In => operator::is_in(value, |text| plan.has_member(condition.range, text)),
+            Operator::Equal
+            | Operator::NotEqual
+            | Operator::GreaterThan
+            | Operator::GreaterThanInclusive
+            | Operator::LessThan
+            | Operator::LessThanInclusive => operator::compares(operator, value, condition),
+            Operator::Contains => operator::contains(value, condition),
+            Operator::NotContains => operator::not_contains(value, condition.text()),
+            Operator::In => operator::is_in(value, |text| plan.has_member(condition.range(), text)),
             Operator::Modulo => condition
-                .numbers
+                .numbers()
                 .is_some_and(|(divisor, remainder)| operator::modulo(value, divisor, remainder)),
             Operator::IsSet => operator::is_set(value),
             Operator::IsNotSet => !operator::is_set(value),
             Operator::PercentageSplit => {
-                operator::percentage_split(operand.text, value.text().as_deref(), operand.float)
+                let text = value.text();
+                operator::percentage_split(condition.text(), text.as_deref(), condition.float())
             }
             Operator::Regex => value
                 .text()
-                .filter(|_| operand.is_text)
+                .filter(|_| condition.is_text())
                 .is_some_and(|value| {
-                    patterns.is_match(condition.range.at, plan.patterns(), text(), &value)
+                    let number = condition.range().at;
+                    patterns.is_match(number, plan.patterns(), condition.text(), &value)
                 }),
         }
     }

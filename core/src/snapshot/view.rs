@@ -375,7 +375,11 @@ impl Snapshot {
     /// What buckets are hashed by.
     pub(super) fn hash_key<'a>(&self, identity: &Identity<'a>) -> std::borrow::Cow<'a, str> {
         identity.hash_key.map_or_else(
-            || format!("{}_{}", self.environment_key(), identity.identifier).into(),
+            || {
+                [self.environment_key(), "_", identity.identifier]
+                    .concat()
+                    .into()
+            },
             Into::into,
         )
     }
@@ -447,7 +451,8 @@ impl Snapshot {
     }
 
     fn span(&self, part: Part) -> Span {
-        Span::read(&self.bytes, part.at())
+        let header = self.bytes.first_chunk();
+        Span::read(header.unwrap_or(&[0; layout::HEADER]), part.at())
     }
 
     fn slice(&self, span: Span) -> Bytes {

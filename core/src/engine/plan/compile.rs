@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::condition::Tables;
 use super::property::{self, Resolved};
 use super::rules::{Program, unknown_quantifiers};
-use super::{NO_PROPERTY, Part};
+use super::{HEADER, NO_PROPERTY, Part};
 use crate::engine::binary::{self, Pool, Span, Writer};
 use crate::engine::context::{Condition, Context, Feature};
 use crate::engine::jsonpath::Query;
@@ -275,7 +275,7 @@ impl<'a> Compiler<'a> {
             variants.0,
         ];
         let mut header = Writer::default();
-        let mut at = Part::COUNT * Span::SIZE + 8;
+        let mut at = HEADER;
         for part in &parts {
             header.span(Span {
                 at: binary::count(at),

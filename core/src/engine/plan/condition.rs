@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::engine::binary::{self, Pool, Span, Writer, f64_at, i128_at, u8_at, u32_at};
 use crate::engine::coerce;
 use crate::engine::context;
-use crate::engine::operator::{Operand, Operator};
+use crate::engine::operator::Operator;
 use crate::engine::pattern;
 
 /// Bytes a stored condition takes up.
@@ -20,23 +20,68 @@ const HAS_FLOAT: u8 = 8;
 const AS_TRUE: u8 = 16;
 const HAS_NUMBERS: u8 = 32;
 
-/// A condition as read from its record.
-pub(super) fn read<'a>(record: &[u8; SIZE], texts: &'a [u8]) -> super::Condition<'a> {
-    let flags = u8_at(record, 1);
-    let has = |flag| flags & flag != 0;
-    super::Condition {
-        operator: Operator::stored(u8_at(record, 0)),
-        property: u32_at(record, 4),
-        operand: Operand {
-            text: Span::read(record, 8).of(texts),
-            is_text: has(IS_TEXT),
-            is_version: has(IS_VERSION),
-            int: has(HAS_INT).then(|| i128_at(record, 24)),
-            float: has(HAS_FLOAT).then(|| f64_at(record, 40)),
-            boolean: has(AS_TRUE),
-        },
-        numbers: has(HAS_NUMBERS).then(|| (f64_at(record, 24), f64_at(record, 32))),
-        range: Span::read(record, 16),
+/// One comparison. What it is made of is read when it is asked for: an operator needs little of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Condition<'a> {
+    pub(super) record: &'a [u8; SIZE],
+    pub(super) texts: &'a [u8],
+}
+
+impl<'a> Condition<'a> {
+    /// The operator; `None` for one that is unknown.
+    pub(crate) fn operator(self) -> Option<Operator> {
+        Operator::stored(u8_at(self.record, 0))
+    }
+
+    /// The property compared, or [`NO_PROPERTY`](super::NO_PROPERTY).
+    pub(crate) fn property(self) -> u32 {
+        u32_at(self.record, 4)
+    }
+
+    /// Python's `str()` of the condition's value, without `:semver`; of `PERCENTAGE_SPLIT` the salt, of
+    /// `REGEX` the pattern as prepared.
+    pub(crate) fn text(self) -> &'a [u8] {
+        Span::read(self.record, 8).of(self.texts)
+    }
+
+    /// Of `IN`: the members; of `REGEX`: `at` is the number of the pattern.
+    pub(crate) fn range(self) -> Span {
+        Span::read(self.record, 16)
+    }
+
+    /// Of `MODULO`: divisor and remainder.
+    pub(crate) fn numbers(self) -> Option<(f64, f64)> {
+        self.has(HAS_NUMBERS)
+            .then(|| (f64_at(self.record, 24), f64_at(self.record, 32)))
+    }
+
+    /// `float()` of its value.
+    pub(crate) fn float(self) -> Option<f64> {
+        self.has(HAS_FLOAT).then(|| f64_at(self.record, 40))
+    }
+
+    /// `int()` of its value.
+    pub(crate) fn int(self) -> Option<i128> {
+        self.has(HAS_INT).then(|| i128_at(self.record, 24))
+    }
+
+    /// Flagsmith's cast of its value to a boolean: anything but `False` and `false` is true.
+    pub(crate) fn boolean(self) -> bool {
+        self.has(AS_TRUE)
+    }
+
+    /// Whether its value is text, which alone can be compared with text.
+    pub(crate) fn is_text(self) -> bool {
+        self.has(IS_TEXT)
+    }
+
+    /// Whether its value ended with `:semver`.
+    pub(crate) fn is_version(self) -> bool {
+        self.has(IS_VERSION)
+    }
+
+    fn has(self, flag: u8) -> bool {
+        u8_at(self.record, 1) & flag != 0
     }
 }
 

@@ -11,9 +11,9 @@ mod property;
 mod rules;
 
 use super::binary::{self, Span, f64_at, u32_at};
-use super::operator::{Operand, Operator};
 
 pub(crate) use compile::{compile, write_variants};
+pub(crate) use condition::Condition;
 pub(crate) use property::PropertyKind;
 
 /// What a condition without a property has in its place.
@@ -44,6 +44,9 @@ impl Part {
     const COUNT: usize = 12;
 }
 
+/// Where the header ends: the parts' spans, the number of patterns, and four bytes that say nothing.
+const HEADER: usize = Part::COUNT * Span::SIZE + 8;
+
 /// A property other than a plain trait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Path<'a> {
@@ -51,21 +54,6 @@ pub(crate) struct Path<'a> {
     pub(crate) kind: PropertyKind<'a>,
     /// The trait named like the whole path, which comes first.
     pub(crate) literal: u32,
-}
-
-/// One comparison.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Condition<'a> {
-    /// The operator; `None` for one that is unknown.
-    pub(crate) operator: Option<Operator>,
-    /// The property compared, or [`NO_PROPERTY`].
-    pub(crate) property: u32,
-    /// What it is compared with.
-    pub(crate) operand: Operand<'a>,
-    /// Two numbers: of `MODULO` divisor and remainder.
-    pub(crate) numbers: Option<(f64, f64)>,
-    /// Of `IN`: the members; of `REGEX`: `at` is the number of the pattern.
-    pub(crate) range: Span,
 }
 
 /// A step of a segment's program.
@@ -138,7 +126,8 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Reads the header. Damaged parts are empty.
     pub(crate) fn open(bytes: &'a [u8]) -> Self {
-        let part = |part: Part| Span::read(bytes, part as usize * Span::SIZE).of(bytes);
+        let header = bytes.first_chunk().unwrap_or(&[0; HEADER]);
+        let part = |part: Part| Span::read(header, part as usize * Span::SIZE).of(bytes);
         Self {
             texts: part(Part::Texts),
             trait_table: part(Part::TraitTable),
@@ -152,7 +141,7 @@ impl<'a> Plan<'a> {
             candidates: part(Part::Candidates).as_chunks().0,
             states: part(Part::States).as_chunks().0,
             variants: part(Part::Variants).as_chunks().0,
-            patterns: u32_at(bytes, Part::COUNT * Span::SIZE),
+            patterns: u32_at(header, Part::COUNT * Span::SIZE),
         }
     }
 
@@ -203,7 +192,10 @@ impl<'a> Plan<'a> {
     #[inline]
     pub(crate) fn condition(&self, index: u32) -> Option<Condition<'a>> {
         let record = self.conditions.get(index as usize)?;
-        Some(condition::read(record, self.texts))
+        Some(Condition {
+            record,
+            texts: self.texts,
+        })
     }
 
     /// Whether text is among the members that an `IN` condition has; they are sorted.
