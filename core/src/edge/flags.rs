@@ -27,10 +27,9 @@ pub(super) fn get(access: &Access, head: &Parts) -> Response<Bytes> {
     let Some(body) = body else {
         return feature_not_found();
     };
-    let mut reply = reply::json(&FLAGS, StatusCode::OK, body);
-    reply::cache_flags(&mut reply, snapshot, access.side, etag);
-    if feature.is_none() {
-        reply::updated_at(&mut reply, snapshot);
+    let mut reply = reply::flags(snapshot, access.side, etag, body);
+    if feature.is_some() {
+        reply.headers_mut().remove(&reply::UPDATED_AT);
     }
     // The tag of all flags serves for one of them: it cannot change without them.
     if conditional::has_etag(&head.headers, etag) {

@@ -206,7 +206,11 @@ async fn sdk<H: Host>(
         origin: Origin::of(head),
     });
     let get = head.method == Method::GET
-        || (head.method == Method::HEAD && endpoint.allow.contains("HEAD"));
+        || (head.method == Method::HEAD
+            && endpoint
+                .allow
+                .to_str()
+                .is_ok_and(|allow| allow.contains("HEAD")));
     let post = head.method == Method::POST;
     let mut reply = match route {
         _ if head.method == Method::OPTIONS => metadata::describe(endpoint),

@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, Response, StatusCode};
 
 use super::json_text;
-use super::route::Endpoint;
+use super::route::{Endpoint, FLAGS};
 use crate::snapshot::{Side, Snapshot};
 
 /// When the environment last changed, Unix seconds with a fraction.
@@ -57,7 +57,7 @@ fn set_text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 pub(super) fn uncached(endpoint: &Endpoint, status: StatusCode, body: Bytes) -> Response<Bytes> {
     let mut reply = bare(status, body);
     let headers = reply.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(endpoint.allow));
+    headers.insert(ALLOW, endpoint.allow.clone());
     headers.insert(
         VARY,
         if endpoint.json_only {
@@ -160,15 +160,20 @@ pub(super) fn vary_as_flagsmith(reply: &mut Response<Bytes>, endpoint: &Endpoint
     reply.headers_mut().insert(VARY, value);
 }
 
-/// Lets caches keep an answer of `/flags/`. Browsers ask again each time with its entity tag. A CDN
-/// may answer alone for two seconds, and from what it has when the edge is down; it can purge by
-/// `Cache-Tag`. An answer to a server-side key stays with who asked.
-pub(super) fn cache_flags(
-    reply: &mut Response<Bytes>,
-    snapshot: &Snapshot,
-    side: Side,
-    etag: &str,
-) {
+/// An answer of `/flags/`. Its headers are the same for all who ask from one side.
+pub(super) fn flags(snapshot: &Snapshot, side: Side, etag: &str, body: Bytes) -> Response<Bytes> {
+    let head = snapshot.flags_head(side, || flags_head(snapshot, side, etag));
+    let mut reply = Response::new(body);
+    reply.headers_mut().clone_from(head);
+    reply
+}
+
+/// Lets caches keep it. Browsers ask again each time with its entity tag. A CDN may answer alone for two
+/// seconds, and from what it has when the edge is down; it can purge by `Cache-Tag`. An answer to a
+/// server-side key stays with who asked.
+fn flags_head(snapshot: &Snapshot, side: Side, etag: &str) -> HeaderMap {
+    let mut reply = json(&FLAGS, StatusCode::OK, Bytes::new());
+    updated_at(&mut reply, snapshot);
     let headers = reply.headers_mut();
     set_text(headers, ETAG, etag);
     headers.insert(VARY, fixed!("X-Environment-Key, Origin"));
@@ -182,11 +187,14 @@ pub(super) fn cache_flags(
                 CDN_CACHE_CONTROL.clone(),
                 fixed!("public, max-age=2, stale-if-error=86400"),
             );
-            if let Ok(tag) = HeaderValue::try_from(cache_tag(snapshot.environment_key())) {
-                headers.insert(CACHE_TAG.clone(), tag);
-            }
+            set_text(
+                headers,
+                CACHE_TAG.clone(),
+                &cache_tag(snapshot.environment_key()),
+            );
         }
     }
+    std::mem::take(headers)
 }
 
 /// The tag that `/flags/` carries for CDNs to purge by, `env-<client-side key>`: the key is public, and so is
@@ -238,12 +246,14 @@ pub(super) fn sign_off(reply: &mut Response<Bytes>, host: &'static str) {
 
 macro_rules! version_on {
     ($host:literal) => {
-        HeaderValue::from_static(concat!(
-            "2.265.0+yardarm.",
-            env!("CARGO_PKG_VERSION"),
-            ".",
-            $host
-        ))
+        const {
+            HeaderValue::from_static(concat!(
+                "2.265.0+yardarm.",
+                env!("CARGO_PKG_VERSION"),
+                ".",
+                $host
+            ))
+        }
     };
 }
 

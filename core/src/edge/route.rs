@@ -7,7 +7,7 @@ use http::header::{
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, LINK, LOCATION, ORIGIN,
     RETRY_AFTER,
 };
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::query::percent_decode;
 use super::signature;
@@ -17,8 +17,8 @@ use super::signature;
 pub(super) struct Endpoint {
     /// The name its metadata gives (`OPTIONS`).
     pub(super) name: &'static str,
-    /// Methods, as `Allow` lists them.
-    pub(super) allow: &'static str,
+    /// `Allow`: its methods.
+    pub(super) allow: HeaderValue,
     /// Whether only JSON is acceptable; the others would show a page in a browser, too.
     pub(super) json_only: bool,
 }
@@ -26,7 +26,7 @@ pub(super) struct Endpoint {
 const fn endpoint(name: &'static str, allow: &'static str) -> Endpoint {
     Endpoint {
         name,
-        allow,
+        allow: HeaderValue::from_static(allow),
         json_only: false,
     }
 }
@@ -36,7 +36,7 @@ const POST: &str = "POST, OPTIONS";
 
 pub(super) static FLAGS: Endpoint = Endpoint {
     name: "Sdk Feature States",
-    allow: GET,
+    allow: HeaderValue::from_static(GET),
     json_only: true,
 };
 pub(super) static OPTIONS: Endpoint = endpoint("Sdk Multivariate Options", "GET, OPTIONS");
@@ -52,7 +52,7 @@ pub(super) static ANALYTICS_V2: Endpoint = endpoint("Sdk Analytics Flags V2", PO
 /// No endpoint of Flagsmith's: it refuses in OFREP's own shape.
 pub(super) static OFREP: Endpoint = Endpoint {
     name: "OFREP",
-    allow: POST,
+    allow: HeaderValue::from_static(POST),
     json_only: true,
 };
 

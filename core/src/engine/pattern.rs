@@ -5,7 +5,7 @@
 //! (look-around, back-references) makes the pattern unreadable, and an unreadable pattern matches
 //! nothing; `compile` warns about it. docs/compatibility.md lists the differences.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use regex_lite::{Regex, RegexBuilder};
 
@@ -131,8 +131,8 @@ fn starts_repetition(rest: &str) -> bool {
 }
 
 /// The compiled patterns of one plan, each made when it is first needed and then kept.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Patterns(Arc<OnceLock<Box<[Pattern]>>>);
+#[derive(Debug, Default)]
+pub(crate) struct Patterns(OnceLock<Box<[Pattern]>>);
 
 /// One of them; `None` where it turned out to be unreadable.
 type Pattern = OnceLock<Option<Regex>>;

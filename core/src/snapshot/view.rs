@@ -1,6 +1,9 @@
 //! The snapshot: an environment ready to answer from, read in place.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
+use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::Answer;
@@ -23,8 +26,15 @@ pub enum Side {
 /// An environment in its ready-to-read form. Cheap to clone; opening costs the same whatever its size.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     bytes: Bytes,
     patterns: Patterns,
+    /// Of answers to the client side and to the server side.
+    flags_heads: [OnceLock<HeaderMap>; 2],
 }
 
 /// Why bytes are not a snapshot.
@@ -98,10 +108,7 @@ impl Snapshot {
         if Self::length_of(&bytes)? != bytes.len() {
             return Err(SnapshotError::Damaged("cut short, or too long"));
         }
-        Ok(Self {
-            bytes,
-            patterns: Patterns::default(),
-        })
+        Ok(Self::of(bytes))
     }
 
     /// How many of the bytes are the snapshot that they start with.
@@ -126,46 +133,53 @@ impl Snapshot {
 
     /// One that has just been written.
     pub(super) fn made(bytes: Vec<u8>) -> Self {
+        Self::of(bytes.into())
+    }
+
+    fn of(bytes: Bytes) -> Self {
         Self {
-            bytes: bytes.into(),
-            patterns: Patterns::default(),
+            shared: Arc::new(Shared {
+                bytes,
+                patterns: Patterns::default(),
+                flags_heads: Default::default(),
+            }),
         }
     }
 
     /// The bytes it reads.
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.shared.bytes
     }
 
     /// The client-side key.
     pub fn environment_key(&self) -> &str {
-        self.span(Part::EnvironmentKey).text(&self.bytes)
+        self.span(Part::EnvironmentKey).text(self.bytes())
     }
 
     /// The environment's version.
     pub fn version(&self) -> u64 {
-        u64_at(&self.bytes, layout::VERSION)
+        u64_at(self.bytes(), layout::VERSION)
     }
 
     /// SHA-256 of the package's content, lower-case hex.
     pub fn content_hash(&self) -> &str {
-        let hash = self.bytes.get(layout::HASH).unwrap_or_default();
+        let hash = self.bytes().get(layout::HASH).unwrap_or_default();
         str::from_utf8(hash).unwrap_or_default()
     }
 
     /// When the environment last changed.
     pub fn updated_at(&self) -> Timestamp {
-        Timestamp(i64_at(&self.bytes, layout::UPDATED_AT))
+        Timestamp(i64_at(self.bytes(), layout::UPDATED_AT))
     }
 
     /// `updated_at` as `X-Flagsmith-Document-Updated-At` has it, prepared.
     pub fn updated_at_header(&self) -> &str {
-        self.span(Part::UpdatedAtHeader).text(&self.bytes)
+        self.span(Part::UpdatedAtHeader).text(self.bytes())
     }
 
     /// `updated_at` as an HTTP date, prepared.
     pub fn last_modified(&self) -> &str {
-        self.span(Part::LastModified).text(&self.bytes)
+        self.span(Part::LastModified).text(self.bytes())
     }
 
     /// How many parts the package has besides the snapshot.
@@ -193,7 +207,7 @@ impl Snapshot {
         let first = u32_at(record, document_page::FIRST);
         let count = u32_at(record, document_page::COUNT);
         Some(DocumentPage {
-            etag: Span::read(record, document_page::ETAG).text(&self.bytes),
+            etag: Span::read(record, document_page::ETAG).text(self.bytes()),
             chunks: first..first.saturating_add(count).min(self.parts()),
         })
     }
@@ -204,7 +218,7 @@ impl Snapshot {
         if chunks.is_empty() {
             return Some(base.clone());
         }
-        let split = u32_at(&self.bytes, layout::SPLIT) as usize;
+        let split = u32_at(self.bytes(), layout::SPLIT) as usize;
         let (before, after) = base.split_at_checked(split)?;
         Some(pages::join(before, chunks, after).into())
     }
@@ -257,8 +271,17 @@ impl Snapshot {
         };
         (
             self.slice(self.span(body)),
-            self.span(etag).text(&self.bytes),
+            self.span(etag).text(self.bytes()),
         )
+    }
+
+    /// The headers that go with [`Snapshot::flags`], made when they are first asked for and then kept.
+    pub(crate) fn flags_head(&self, side: Side, make: impl FnOnce() -> HeaderMap) -> &HeaderMap {
+        let head = match side {
+            Side::Client => &self.shared.flags_heads[0],
+            Side::Server => &self.shared.flags_heads[1],
+        };
+        head.get_or_init(make)
     }
 
     /// One flag of `GET /flags/?feature=` by name, without regard to case; a blank name is the first.
@@ -286,7 +309,7 @@ impl Snapshot {
         if options.len > 0 {
             return Some(self.slice(options));
         }
-        let control = Span::read(record, feature::VALUE).of(&self.bytes);
+        let control = Span::read(record, feature::VALUE).of(self.bytes());
         Some(
             [br#"{"control_value":"#, control, br#","options":[]}"#]
                 .concat()
@@ -406,7 +429,7 @@ impl Snapshot {
     }
 
     pub(super) fn name_of(&self, record: &[u8; feature::SIZE]) -> &str {
-        Span::read(record, feature::NAME).text(&self.bytes)
+        Span::read(record, feature::NAME).text(self.bytes())
     }
 
     fn features(&self) -> &[[u8; feature::SIZE]] {
@@ -435,28 +458,28 @@ impl Snapshot {
 
     /// How many override buckets there are.
     pub(super) fn buckets(&self) -> u32 {
-        u32_at(&self.bytes, layout::BUCKETS)
+        u32_at(self.bytes(), layout::BUCKETS)
     }
 
     pub(super) fn patterns(&self) -> &Patterns {
-        &self.patterns
+        &self.shared.patterns
     }
 
     pub(super) fn has(&self, flag: u32) -> bool {
-        u32_at(&self.bytes, layout::FLAGS) & flag != 0
+        u32_at(self.bytes(), layout::FLAGS) & flag != 0
     }
 
     pub(super) fn part(&self, part: Part) -> &[u8] {
-        self.span(part).of(&self.bytes)
+        self.span(part).of(self.bytes())
     }
 
     fn span(&self, part: Part) -> Span {
-        let header = self.bytes.first_chunk();
+        let header = self.bytes().first_chunk();
         Span::read(header.unwrap_or(&[0; layout::HEADER]), part.at())
     }
 
     fn slice(&self, span: Span) -> Bytes {
-        self.bytes.slice_ref(span.of(&self.bytes))
+        self.bytes().slice_ref(span.of(self.bytes()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request that counts: what it asked for, and who asked, as its headers say.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::super::delivery::{Labels, Resource};
 use super::super::route::Route;
@@ -9,10 +9,6 @@ use crate::snapshot::Snapshot;
 
 /// Most characters of a label and of a host's name.
 const MAX_LABEL: usize = 255;
-
-static APPLICATION_NAME: HeaderName = HeaderName::from_static("flagsmith-application-name");
-static APPLICATION_VERSION: HeaderName = HeaderName::from_static("flagsmith-application-version");
-static SDK_USER_AGENT: HeaderName = HeaderName::from_static("flagsmith-sdk-user-agent");
 
 /// The request headers that usage is counted by; nothing else reads them.
 pub static LABEL_HEADERS: [HeaderName; 5] = [
@@ -61,17 +57,23 @@ pub struct Origin {
 
 impl Origin {
     pub(in super::super) fn of(head: &Parts) -> Self {
-        let headers = &head.headers;
+        let mut found = [None; LABEL_HEADERS.len()];
+        for (name, value) in &head.headers {
+            if let Some(at) = LABEL_HEADERS.iter().position(|label| label == name) {
+                found[at].get_or_insert(value);
+            }
+        }
+        let [application_name, application_version, sdk, agent, host] = found;
         // HTTP/2 names the host in the target.
-        let host = headers.get(header::HOST).cloned().or_else(|| {
+        let host = host.cloned().or_else(|| {
             let authority = head.uri.authority()?;
             HeaderValue::from_str(authority.as_str()).ok()
         });
         Self {
             host,
-            application_name: headers.get(&APPLICATION_NAME).cloned(),
-            application_version: headers.get(&APPLICATION_VERSION).cloned(),
-            user_agent: user_agent(headers).cloned(),
+            application_name: application_name.cloned(),
+            application_version: application_version.cloned(),
+            user_agent: sdk.or(agent.filter(|agent| is_sdk(agent))).cloned(),
         }
     }
 
@@ -100,14 +102,11 @@ impl Origin {
     }
 }
 
-/// The SDK's own name. Browsers keep `User-Agent` to themselves, which is why SDKs have a header for it; what
+/// Whether a `User-Agent` names an SDK. Browsers keep it to themselves, which is why SDKs have a header of their own; what
 /// browsers, health checks and scrapers say there is no SDK, and there is no end of it.
-fn user_agent(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(&SDK_USER_AGENT).or_else(|| {
-        let agent = headers.get(header::USER_AGENT)?;
-        let start = agent.as_bytes().get(..b"flagsmith".len())?;
-        start.eq_ignore_ascii_case(b"flagsmith").then_some(agent)
-    })
+fn is_sdk(agent: &HeaderValue) -> bool {
+    let start = agent.as_bytes().get(..b"flagsmith".len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"flagsmith"))
 }
 
 /// A header as text of bounded length; what is empty or no text is as if it had not been sent.
