@@ -25,6 +25,8 @@ const QUICK: usize = 64 << 10;
 /// How many bytes of packed bodies are kept.
 const KEPT: u64 = 32 << 20;
 
+const BY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
+
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Encoding {
@@ -125,9 +127,7 @@ pub async fn pack(accepted: Accepted, mut reply: Response<Bytes>) -> Response<By
     if length < LEAST || !is_packable(reply.headers()) {
         return reply;
     }
-    reply
-        .headers_mut()
-        .append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    reply.headers_mut().append(VARY, BY_ENCODING);
     let is_kept = reply.headers().contains_key(ETAG);
     let preferred = if is_kept {
         Encoding::Brotli

@@ -9,7 +9,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::reply;
+use super::reply::{self, fixed};
 
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, accept-encoding, authorization, baggage, cache-control, content-type, dnt, \
@@ -31,9 +31,9 @@ pub(super) fn preflight(request: &HeaderMap) -> Response<Bytes> {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
         headers.insert(
             ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT"),
+            fixed!("DELETE, GET, OPTIONS, PATCH, POST, PUT"),
         );
-        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, fixed!("86400"));
     }
     reply
 }
@@ -49,15 +49,12 @@ pub(super) fn open(reply: &mut Response<Bytes>, request: &HeaderMap) {
     // More than Flagsmith exposes: without these a browser cannot tell whether a streamed change has
     // reached the answer it holds.
     let exposed = if headers.contains_key(&reply::UPDATED_AT) || headers.contains_key(ETAG) {
-        "Retry-After, X-Flagsmith-Document-Updated-At, ETag"
+        fixed!("Retry-After, X-Flagsmith-Document-Updated-At, ETag")
     } else {
-        "Retry-After"
+        fixed!("Retry-After")
     };
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(exposed),
-    );
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, fixed!("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
 }
 
 /// Closes a reply, opened by [`open`], to all but these origins (`allow_origins` of edge-proxy, which has `*`

@@ -27,7 +27,7 @@ use super::json::Json;
 use super::json_parser;
 use super::json_text;
 use super::ports::Host;
-use super::reply;
+use super::reply::{self, fixed};
 use super::route::{API_KEY, OFREP};
 use super::submission::{MAX_TRAITS, Sent};
 use super::usage::{Counted, Origin};
@@ -386,11 +386,8 @@ fn end_of(json: &[u8]) -> usize {
 fn reply(status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
     let mut reply = reply::json(&OFREP, status, body.into());
     let headers = reply.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(
-        VARY,
-        HeaderValue::from_static("X-API-Key, Authorization, Origin"),
-    );
+    headers.insert(CACHE_CONTROL, fixed!("private, no-cache"));
+    headers.insert(VARY, fixed!("X-API-Key, Authorization, Origin"));
     reply
 }
 
@@ -411,7 +408,7 @@ fn refuse(failure: &Failure, name: Option<&str>) -> Response<Bytes> {
         reply::ask_to_retry(&mut reply);
     } else if failure.status == StatusCode::UNAUTHORIZED {
         let headers = reply.headers_mut();
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(WWW_AUTHENTICATE, fixed!("Bearer"));
     }
     reply
 }

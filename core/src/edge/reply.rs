@@ -42,9 +42,10 @@ fn bare(status: StatusCode, body: Bytes) -> Response<Bytes> {
 /// A header's value, checked when this is compiled rather than for every reply.
 macro_rules! fixed {
     ($value:literal) => {
-        const { HeaderValue::from_static($value) }
+        const { ::http::HeaderValue::from_static($value) }
     };
 }
+pub(super) use fixed;
 
 /// Sets a header made from data; what cannot stand in a header is left out.
 fn set_text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
