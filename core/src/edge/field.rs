@@ -57,6 +57,13 @@ pub(super) fn list(value: &Json) -> Result<&[Json], Errors> {
 
 /// White space as `str.strip()` removes it.
 pub(super) fn strip(text: &str) -> &str {
+    // Nothing to take off, as nearly always.
+    if let [first, .., last] = text.as_bytes()
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return text;
+    }
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 

@@ -34,6 +34,7 @@ mod metadata;
 mod negotiation;
 mod ofrep;
 mod own_json;
+mod plain_submission;
 mod ports;
 mod publication;
 pub mod pull_through;

@@ -1,23 +1,20 @@
 //! The body of `POST /identities/`.
 //!
-//! It is read twice over: first by `serde` with text borrowed from the body, which takes every body a
-//! real SDK sends; where that fails, or something in it is not in order, slowly and with Flagsmith's
-//! exact error. A test holds the two to the same result.
+//! It is read twice over: first by `serde` with text borrowed from the body (`plain_submission`), which takes
+//! every body a real SDK sends; where that fails, or something in it is not in order, slowly and with
+//! Flagsmith's exact error. A test holds the two to the same result.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::body::{self, Media};
 use super::error::{Errors, Refusal};
-use super::field::{self, Checked, MAX_IDENTIFIER, MAX_TRAIT_KEY, MAX_TRAIT_VALUE};
+use super::field::{self, Checked, MAX_IDENTIFIER, MAX_TRAIT_KEY};
 use super::identity_record::TraitScalar;
 use super::json::Json;
+use super::plain_submission::read_plain;
 use crate::snapshot::TraitValue;
 
 /// Most traits in one request. Flagsmith sets no limit; time and memory at an edge have one.
@@ -106,151 +103,6 @@ pub(super) fn read<'b>(headers: &HeaderMap, bytes: &'b Bytes) -> Result<Submissi
         return Ok(submission);
     }
     Ok(check(&body::parse(media, headers, bytes)?)?)
-}
-
-#[derive(serde::Deserialize)]
-struct Plain<'b> {
-    #[serde(borrow, default)]
-    identifier: Option<PlainText<'b>>,
-    #[serde(default)]
-    transient: bool,
-    #[serde(borrow, default)]
-    traits: Vec<Dict<PlainTrait<'b>>>,
-}
-
-/// A dictionary and nothing else: a derived struct would take a list of its fields, too.
-struct Dict<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Dict<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(DictVisitor(PhantomData))
-    }
-}
-
-struct DictVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for DictVisitor<T> {
-    type Value = Dict<T>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a dictionary")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Dict)
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct PlainText<'b>(#[serde(borrow)] Cow<'b, str>);
-
-#[derive(serde::Deserialize)]
-struct PlainTrait<'b> {
-    #[serde(borrow)]
-    trait_key: PlainText<'b>,
-    #[serde(borrow)]
-    trait_value: PlainValue<'b>,
-    #[serde(default)]
-    transient: bool,
-}
-
-struct PlainValue<'b>(Option<SentValue<'b>>);
-
-impl<'de: 'b, 'b> Deserialize<'de> for PlainValue<'b> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PlainValueVisitor)
-    }
-}
-
-struct PlainValueVisitor;
-
-impl<'de> Visitor<'de> for PlainValueVisitor {
-    type Value = PlainValue<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a scalar")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(PlainValue(None))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(PlainValue(Some(SentValue::Bool(value))))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(PlainValue(Some(SentValue::Int(value))))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        let value = i64::try_from(value).map_err(|_| E::custom("past 64 bits"))?;
-        Ok(PlainValue(Some(SentValue::Int(value))))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        // serde_json makes floats of `-0` and of integers past 64 bits, which Python does not.
-        if value.abs() >= 9e18 || (value == 0.0 && value.is_sign_negative()) {
-            return Err(E::custom("maybe an integer"));
-        }
-        Ok(PlainValue(Some(SentValue::Float(value))))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(PlainValue(Some(SentValue::Text(Cow::Borrowed(text)))))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(PlainValue(Some(SentValue::Text(Cow::Owned(
-            text.to_owned(),
-        )))))
-    }
-}
-
-/// The quick way; nothing where the slow one has to look.
-fn read_plain(body: &[u8]) -> Option<Submission<'_>> {
-    let Dict(plain): Dict<Plain<'_>> =
-        serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
-    if plain.traits.len() > MAX_TRAITS {
-        return None;
-    }
-    let traits = plain.traits.into_iter().map(|Dict(sent)| {
-        let value = sent.trait_value.0;
-        if matches!(&value, Some(SentValue::Text(text)) if field::is_longer(text, MAX_TRAIT_VALUE))
-        {
-            return None;
-        }
-        let key = plain_text(sent.trait_key.0, MAX_TRAIT_KEY)?;
-        (!key.is_empty()).then_some(Sent {
-            key,
-            value,
-            transient: sent.transient,
-        })
-    });
-    let traits = traits.collect::<Option<_>>()?;
-    let identifier = match plain.identifier {
-        Some(PlainText(text)) => Some(plain_text(text, MAX_IDENTIFIER)?),
-        None => None,
-    };
-    let identifier = identifier.filter(|text| !text.is_empty());
-    Some(Submission {
-        identifier,
-        transient: plain.transient,
-        traits,
-    })
-}
-
-/// Trimmed text that breaks no rule.
-fn plain_text(text: Cow<'_, str>, most: usize) -> Option<Cow<'_, str>> {
-    // Nothing to take off and nothing to refuse, as nearly always.
-    if text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Some(text);
-    }
-    let trimmed = match text {
-        Cow::Borrowed(text) => Cow::Borrowed(field::strip(text)),
-        Cow::Owned(text) => Cow::Owned(field::strip(&text).to_owned()),
-    };
-    (!field::is_longer(&trimmed, most) && !trimmed.contains('\0')).then_some(trimmed)
 }
 
 /// The slow way, with the errors of every field.
