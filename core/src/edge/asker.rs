@@ -116,18 +116,25 @@ impl<'a> Asker<'a> {
             &self.traits[..]
         };
         for (index, shown) in shown.iter().enumerate() {
-            out.extend_from_slice(if index > 0 { b",{\"id\":" } else { b"{\"id\":" });
-            match shown.id {
-                Some(id) => json_text::integer(out, id),
-                None => out.extend_from_slice(b"null"),
+            if index > 0 {
+                out.push(b',');
             }
-            out.extend_from_slice(b",\"trait_key\":");
+            // What does not vary is written at once.
+            if let Some(id) = shown.id {
+                out.extend_from_slice(b"{\"id\":");
+                json_text::integer(out, id);
+                out.extend_from_slice(b",\"trait_key\":");
+            } else {
+                out.extend_from_slice(b"{\"id\":null,\"trait_key\":");
+            }
             json_text::string(out, shown.key);
             out.extend_from_slice(b",\"trait_value\":");
             write_value(out, shown.value);
-            out.extend_from_slice(b",\"transient\":");
-            json_text::boolean(out, shown.transient);
-            out.push(b'}');
+            if shown.transient {
+                out.extend_from_slice(b",\"transient\":true}");
+            } else {
+                out.extend_from_slice(b",\"transient\":false}");
+            }
         }
         out.push(b']');
     }

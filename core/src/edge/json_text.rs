@@ -7,8 +7,34 @@ use crate::decimal;
 /// A string with its quotes.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let mut rest = text;
-    // Copies runs of plain characters whole: nearly every string is one.
+    // As nearly every string is.
+    if text.bytes().all(is_plain) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escaped(out, text);
+    }
+    out.push(b'"');
+}
+
+fn is_plain(byte: u8) -> bool {
+    PLAIN[usize::from(byte)]
+}
+
+/// Which bytes stand for themselves.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    plain
+};
+
+/// Apart from [`string`], which is called often and needs little for nearly all of them.
+#[inline(never)]
+fn escaped(out: &mut Vec<u8>, mut rest: &str) {
+    // Copies runs of plain characters whole.
     while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
         out.extend_from_slice(&rest.as_bytes()[..at]);
         let mut tail = rest[at..].chars();
@@ -18,11 +44,6 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
         rest = tail.as_str();
     }
     out.extend_from_slice(rest.as_bytes());
-    out.push(b'"');
-}
-
-const fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 fn escape(out: &mut Vec<u8>, character: char) {
@@ -46,7 +67,7 @@ fn escape(out: &mut Vec<u8>, character: char) {
 
 /// An integer.
 pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
-    let _ = write!(out, "{value}");
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// A finite float; JSON has no other.
