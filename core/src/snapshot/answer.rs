@@ -21,10 +21,21 @@ pub enum Cause {
     Split,
 }
 
+/// How much is written at once.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// One flag.
+    Flag,
+    /// The flags of a stretch in which the identity overrides nothing.
+    Stretch,
+}
+
 /// One request's answer.
 pub(super) struct Answer<'a> {
     bytes: &'a [u8],
     features: &'a [[u8; feature::SIZE]],
+    /// Where each stretch ends.
+    stretches: &'a [[u8; 4]],
     states: &'a [[u8; state::SIZE]],
     variants: &'a [[u8; Span::SIZE]],
     segments: &'a [[u8; Span::SIZE]],
@@ -55,6 +66,7 @@ impl<'a> Answer<'a> {
         Self {
             bytes: snapshot.bytes(),
             features: snapshot.part(Part::Features).as_chunks().0,
+            stretches: snapshot.part(Part::Stretches).as_chunks().0,
             states: snapshot.part(Part::States).as_chunks().0,
             variants: snapshot.part(Part::Variants).as_chunks().0,
             segments: snapshot.part(Part::Segments).as_chunks().0,
@@ -89,8 +101,17 @@ impl<'a> Answer<'a> {
         let body = Span::read(self.bytes, Part::ServerBody.at()).of(self.bytes);
         out.reserve(body.len() + self.features.len() * VARIANT);
         out.push(b'[');
-        for number in 0..binary::count(self.features.len()) {
-            self.write_with_comma(number, out);
+        let mut first = 0;
+        for end in self.stretches {
+            let end = u32::from_le_bytes(*end).min(binary::count(self.features.len()));
+            if self.overrides.has_before(end) {
+                for number in first..end {
+                    self.write_with_comma(number, Reach::Flag, out);
+                }
+            } else if first < end {
+                self.write_with_comma(first, Reach::Stretch, out);
+            }
+            first = end;
         }
         self.write_run(out);
         // The last comma goes, where there is one.
@@ -105,15 +126,16 @@ impl<'a> Answer<'a> {
 
     /// The same, telling why it is what it is. It is not told which defaults are static.
     pub(super) fn write_and_tell(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
-        let cause = self.write_with_comma(number, out)?;
+        let cause = self.write_with_comma(number, Reach::Flag, out)?;
         self.write_run(out);
         out.pop_if(|last| *last == b',');
         Some(cause)
     }
 
-    /// A flag with the comma after it, written or added to the run.
+    /// A flag with the comma after it, or all of a stretch, by the first feature's number; written or added
+    /// to the run.
     #[inline]
-    fn write_with_comma(&mut self, number: u32, out: &mut Vec<u8>) -> Option<Cause> {
+    fn write_with_comma(&mut self, number: u32, reach: Reach, out: &mut Vec<u8>) -> Option<Cause> {
         let record = self.features.get(number as usize)?;
         if self.is_client && u32_at(record, feature::SERVER_ONLY) != 0 {
             return None;
@@ -123,21 +145,28 @@ impl<'a> Answer<'a> {
         }
         let choice = self.session.choose(number)?;
         let of_state = self.states.get(choice.state as usize)?;
-        if self.hides_disabled && u32_at(of_state, state::ENABLED) == 0 {
+        let flag = Span {
+            at: u32_at(of_state, state::AT),
+            len: match reach {
+                Reach::Flag => u32_at(of_state, state::FLAG),
+                Reach::Stretch => u32_at(of_state, state::STRETCH),
+            },
+        };
+        if flag.len == 0 {
             return None;
         }
-        let flag = Span::read(of_state, state::FLAG);
         let variants = Span::read(of_state, state::VARIANTS);
-        if variants.len > 0 {
-            let flag = self.variant(choice.state, variants).unwrap_or(flag);
-            self.add_to_run(flag, out);
-            return Some(Cause::Split);
-        }
-        self.add_to_run(flag, out);
-        Some(if choice.segment.is_some() {
-            Cause::Override
+        let is_split = variants.len > 0;
+        let flag = if is_split {
+            self.variant(choice.state, variants).unwrap_or(flag)
         } else {
-            Cause::Default
+            flag
+        };
+        self.add_to_run(flag, out);
+        Some(match choice.segment {
+            _ if is_split => Cause::Split,
+            Some(_) => Cause::Override,
+            None => Cause::Default,
         })
     }
 
@@ -189,6 +218,7 @@ impl<'a> Answer<'a> {
         }
     }
 
+    #[inline(never)]
     fn write_run(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(std::mem::take(&mut self.run).of(self.bytes));
     }

@@ -13,10 +13,12 @@ use super::layout::{self, Part, flag};
 use super::package::{self, Package};
 use super::pages::{self, Cut};
 use super::publication::{Publication, ServerKey};
+use super::stretches::{Outcome, Stretches};
 use super::view::Snapshot;
 use super::{mapping, overrides};
 use crate::engine::binary::{self, Pool, Span, Writer};
-use crate::engine::{coerce, plan};
+use crate::engine::coerce;
+use crate::engine::plan::{self, Plan};
 use crate::time::Timestamp;
 
 /// Compiles a publication. Never fails: odd data becomes a warning and a defined behaviour.
@@ -30,11 +32,11 @@ pub fn compile(publication: &Publication) -> (Package, Vec<String>) {
     section.set(layout::BUCKETS, &binary::count(buckets.len()).to_le_bytes());
     section.write_texts();
     section.write_features(&mut warnings);
-    section.write_states();
+    let plan = plan::compile(&mapping::context(&publication.document), &mut warnings);
+    section.write_states(&Plan::open(&plan));
+    section.part(Part::Plan, &plan);
     section.write_segments();
     section.write_server_keys(&publication.server_keys, &mut warnings);
-    let plan = plan::compile(&mapping::context(&publication.document), &mut warnings);
-    section.part(Part::Plan, &plan);
     section.write_pages(&document);
     let hashes = buckets.iter().map(|bucket| Sha256::digest(bucket).into());
     let hashes: Vec<[u8; 32]> = document.hashes.iter().copied().chain(hashes).collect();
@@ -143,25 +145,16 @@ impl<'a> Section<'a> {
 
     /// The bodies of `GET /flags/` for both sides, and the features within.
     fn write_features(&mut self, warnings: &mut Vec<String>) {
-        let server_only: BTreeSet<i64> = self
-            .document
-            .project
-            .server_key_only_feature_ids
-            .iter()
-            .copied()
-            .collect();
-        let hides_disabled = settings(self.document) & flag::HIDE_DISABLED_FLAGS != 0;
+        let server_only = self.server_only();
         let states = &self.document.feature_states;
         let flags: Vec<Flag> = states
             .iter()
             .map(|state| Flag::new(self.fragments, state))
             .collect();
-        let is_shown = |state: &FeatureState| state.enabled || !hides_disabled;
-        let is_for_clients = |state: &FeatureState| !server_only.contains(&state.feature.id);
+        let is_shown = |number: usize| self.is_shown(&states[number]);
 
-        let (server, places) = body(&flags, |number| is_shown(&states[number]));
-        let for_clients =
-            |number: usize| is_shown(&states[number]) && is_for_clients(&states[number]);
+        let (server, places) = body(&flags, is_shown);
+        let for_clients = |number: usize| is_shown(number) && !server_only[number];
         let (client, _) = body(&flags, for_clients);
         let server_body = self.text(Part::ServerBody, &server);
         let server_etag = self.text(Part::ServerEtag, etag(&server).as_bytes());
@@ -176,7 +169,9 @@ impl<'a> Section<'a> {
         let mut seen = BTreeSet::new();
         let mut records = Writer::default();
         let mut names = Vec::with_capacity(states.len());
-        for ((state, flag), place) in states.iter().zip(&flags).zip(places) {
+        for (((state, flag), place), server_only) in
+            states.iter().zip(&flags).zip(places).zip(server_only)
+        {
             let name = &state.feature.name;
             let lower_case = layout::lower_case(name);
             if !seen.insert(lower_case.clone()) {
@@ -205,7 +200,7 @@ impl<'a> Section<'a> {
                 .span(self.texts.add(name))
                 .span(options)
                 .i64(state.feature.id)
-                .u32(u32::from(!is_for_clients(state)))
+                .u32(u32::from(server_only))
                 .span(Span {
                     at: at + flag.value.at,
                     len: flag.value.len,
@@ -215,9 +210,23 @@ impl<'a> Section<'a> {
         self.part(Part::Features, &records.0);
     }
 
+    /// For each feature whether only server-side keys see it.
+    fn server_only(&self) -> Vec<bool> {
+        let ids = &self.document.project.server_key_only_feature_ids;
+        let ids: BTreeSet<i64> = ids.iter().copied().collect();
+        let states = self.document.feature_states.iter();
+        states
+            .map(|state| ids.contains(&state.feature.id))
+            .collect()
+    }
+
+    fn is_shown(&self, state: &FeatureState) -> bool {
+        state.enabled || settings(self.document) & flag::HIDE_DISABLED_FLAGS == 0
+    }
+
     /// What every state comes to, in the order of the plan. Flags that follow each other in many answers do
     /// so here, to be copied at once: those without variants, in the order of the features.
-    fn write_states(&mut self) {
+    fn write_states(&mut self, plan: &Plan<'_>) {
         let fragments = self.fragments;
         let defaults = &self.document.feature_states;
         let features: BTreeMap<&str, (usize, Vec<u8>)> = defaults
@@ -245,14 +254,34 @@ impl<'a> Section<'a> {
         let mut flags = vec![Span::default(); states.len()];
         for number in order {
             if let (_, state, Some((_, feature))) = states[number] {
-                let flag = fragments.flag(state, feature, Fragments::control(state));
-                flags[number] = self.texts.append(&flag);
+                let control = Fragments::control(state);
+                let flag = self
+                    .is_shown(state)
+                    .then(|| fragments.flag(state, feature, control));
+                flags[number] = self.texts.append(&flag.unwrap_or_default());
             }
         }
+        let outcomes = states
+            .iter()
+            .zip(&flags)
+            .map(|((_, state, _), flag)| Outcome {
+                flag: *flag,
+                is_split: flag.len > 0 && !state.multivariate_feature_state_values.is_empty(),
+            });
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        let stretches = Stretches::find(plan, &self.server_only(), &outcomes);
+        let mut ends = Writer::default();
+        for end in stretches.ends {
+            ends.u32(end);
+        }
         let (mut records, mut variants) = (Writer::default(), Writer::default());
-        for ((_, state, feature), flag) in states.into_iter().zip(flags) {
+        for (((_, state, feature), flag), stretch) in
+            states.into_iter().zip(flags).zip(stretches.lengths)
+        {
             let first = binary::count(variants.0.len() / Span::SIZE);
-            for value in &state.multivariate_feature_state_values {
+            let is_shown = self.is_shown(state);
+            let values = state.multivariate_feature_state_values.iter();
+            for value in values.filter(|_| is_shown) {
                 let flag = feature.map(|(_, feature)| {
                     let option = Fragments::variant(&value.multivariate_feature_option);
                     self.texts.append(&fragments.flag(state, feature, option))
@@ -263,8 +292,9 @@ impl<'a> Section<'a> {
                 at: first,
                 len: binary::count(variants.0.len() / Span::SIZE) - first,
             };
-            records.span(flag).span(range).u32(u32::from(state.enabled));
+            records.span(flag).u32(stretch).span(range);
         }
+        self.part(Part::Stretches, &ends.0);
         self.part(Part::States, &records.0);
         self.part(Part::Variants, &variants.0);
     }

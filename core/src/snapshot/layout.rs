@@ -8,7 +8,7 @@ pub(super) const MAGIC: &[u8; 4] = b"YDSN";
 pub(super) const FIRST_MAGIC: &[u8; 4] = b"YDPK";
 /// The format this version writes, and the only one it reads: a control plane compiles again rather
 /// than convert. It grows with every change of a layout, of the override buckets too.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// Length of the whole section.
 pub(super) const LENGTH: usize = 8;
@@ -52,6 +52,7 @@ pub(super) enum Part {
     ServerKeys,
     NameTable,
     Features,
+    Stretches,
     States,
     Variants,
     Segments,
@@ -61,7 +62,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const COUNT: usize = 16;
+    pub(super) const COUNT: usize = 17;
 
     /// Where the header says where this part is.
     pub(super) const fn at(self) -> usize {
@@ -91,12 +92,14 @@ pub(super) mod feature {
 
 /// A state's record, one for each state of the plan.
 pub(super) mod state {
-    /// The flag where no variant applies, with `variant` and the comma that goes before the next flag.
-    pub(in super::super) const FLAG: usize = 0;
-    /// The same with each of its variants, as a range of the part that lists them.
-    pub(in super::super) const VARIANTS: usize = 8;
-    /// On or off.
-    pub(in super::super) const ENABLED: usize = 16;
+    /// Where the flag starts where no variant applies, with `variant` and the comma that goes before the next flag.
+    pub(in super::super) const AT: usize = 0;
+    /// The length of that flag; zero where it is not to be shown.
+    pub(in super::super) const FLAG: usize = 4;
+    /// The length of that flag and of those that follow in the stretch.
+    pub(in super::super) const STRETCH: usize = 8;
+    /// The flag with each of its variants, as a range of the part that lists them; empty where it is not to be shown.
+    pub(in super::super) const VARIANTS: usize = 12;
     /// Bytes of a record.
     pub(in super::super) const SIZE: usize = 20;
 }

@@ -18,6 +18,7 @@ mod package;
 mod pages;
 pub mod publication;
 mod resolved;
+mod stretches;
 mod view;
 
 pub use crate::engine::{Identity, Trait, TraitValue};

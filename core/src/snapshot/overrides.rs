@@ -86,6 +86,13 @@ pub(super) struct Override<'a> {
 }
 
 impl<'a> Overrides<'a> {
+    /// Whether there is one of a feature before this one, among those that were not asked for yet.
+    #[inline]
+    pub(super) fn has_before(&self, feature: u32) -> bool {
+        let next = self.entries.first();
+        next.is_some_and(|entry| u32_at(entry, 0) < feature)
+    }
+
     /// The override of a feature. Features are asked for in ascending order.
     #[inline]
     pub(super) fn next_of(&mut self, feature: u32) -> Option<Override<'a>> {

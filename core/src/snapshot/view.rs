@@ -414,8 +414,7 @@ impl Snapshot {
         };
         let is_forbidden = side == Side::Client && u32_at(record, feature::SERVER_ONLY) != 0;
         let state = Answer::state(self, number);
-        let is_enabled = state.is_some_and(|state| u32_at(state, layout::state::ENABLED) != 0);
-        !is_forbidden && (is_enabled || !self.has(flag::HIDE_DISABLED_FLAGS))
+        !is_forbidden && state.is_some_and(|state| u32_at(state, layout::state::FLAG) > 0)
     }
 
     /// The number of a feature by name, without regard to case.

@@ -141,9 +141,9 @@ fn other_formats_are_named() {
         bytes[4..8].copy_from_slice(&format.to_le_bytes());
         Package::open(bytes.into()).map(|_| ())
     };
-    assert_eq!(with_format(3), Ok(()));
-    assert_eq!(with_format(2), Err(PackageError::TooOld(2)));
-    assert_eq!(with_format(4), Err(PackageError::TooNew(4)));
+    assert_eq!(with_format(4), Ok(()));
+    assert_eq!(with_format(3), Err(PackageError::TooOld(3)));
+    assert_eq!(with_format(5), Err(PackageError::TooNew(5)));
     let first = Package::open(Bytes::from_static(b"YDPK\x01\0\0\0..."));
     assert!(matches!(first, Err(PackageError::TooOld(1))));
 }
