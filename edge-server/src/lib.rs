@@ -41,6 +41,7 @@ mod bodies;
 mod compression;
 mod deliveries;
 mod durable;
+mod head_timer;
 mod host;
 mod identities;
 mod identity_files;

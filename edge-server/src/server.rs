@@ -18,6 +18,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
+use crate::head_timer::HeadTimer;
 use crate::socket::Socket;
 use crate::tls::Tls;
 
@@ -85,10 +86,6 @@ pub async fn serve_patiently<F, B>(
 {
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.head);
-    protocol
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(patience.head);
@@ -112,7 +109,11 @@ pub async fn serve_patiently<F, B>(
             let answering = Box::pin(answer(peer, request));
             async move { Ok::<_, Infallible>(answering.await) }
         });
-        let (protocol, watcher) = (protocol.clone(), connections.watcher());
+        let (mut protocol, watcher) = (protocol.clone(), connections.watcher());
+        protocol
+            .http1()
+            .timer(HeadTimer::default())
+            .header_read_timeout(patience.head);
         let Some(tls) = tls.clone() else {
             let connection = protocol.serve_connection(
                 TokioIo::new(Socket::new(socket, patience.head, patience.write)),
