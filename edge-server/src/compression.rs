@@ -127,7 +127,10 @@ pub async fn pack(accepted: Accepted, mut reply: Response<Bytes>) -> Response<By
     if length < LEAST || !is_packable(reply.headers()) {
         return reply;
     }
-    reply.headers_mut().append(VARY, BY_ENCODING);
+    let headers = reply.headers_mut();
+    if !varies_by_encoding(headers) {
+        headers.append(VARY, BY_ENCODING);
+    }
     let is_kept = reply.headers().contains_key(ETAG);
     let preferred = if is_kept {
         Encoding::Brotli
@@ -177,6 +180,12 @@ fn is_packable(headers: &HeaderMap) -> bool {
     .iter()
     .any(|known| kind.starts_with(known));
     is_text && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// Whether it says so already, at the end of what it varies by, as core does.
+fn varies_by_encoding(headers: &HeaderMap) -> bool {
+    let vary = headers.get(VARY);
+    vary.is_some_and(|vary| vary.as_bytes().ends_with(BY_ENCODING.as_bytes()))
 }
 
 fn weaken_tag(headers: &mut HeaderMap) {

@@ -38,14 +38,16 @@ pub(super) fn preflight(request: &HeaderMap) -> Response<Bytes> {
     reply
 }
 
-/// Opens a reply to the origin that asks. One that caches may share is opened to all, because not
-/// every CDN heeds `Vary: Origin`.
+/// Opens a reply to the origin that asks.
 pub(super) fn open(reply: &mut Response<Bytes>, request: &HeaderMap) {
-    let headers = reply.headers_mut();
-    let shared = headers.contains_key(&reply::CDN_CACHE_CONTROL);
-    if !shared && !request.contains_key(ORIGIN) {
-        return;
+    if request.contains_key(ORIGIN) {
+        open_to_all(reply.headers_mut());
     }
+}
+
+/// Opens a reply whether or not an origin asks: one that caches may share, because not every CDN heeds
+/// `Vary: Origin`.
+pub(super) fn open_to_all(headers: &mut HeaderMap) {
     // More than Flagsmith exposes: without these a browser cannot tell whether a streamed change has
     // reached the answer it holds.
     let exposed = if headers.contains_key(&reply::UPDATED_AT) || headers.contains_key(ETAG) {

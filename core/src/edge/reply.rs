@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, Response, StatusCode};
 
+use super::cors;
 use super::json_text;
 use super::route::{Endpoint, FLAGS};
 use crate::snapshot::{Side, Snapshot};
@@ -177,7 +178,8 @@ fn flags_head(snapshot: &Snapshot, side: Side, etag: &str) -> HeaderMap {
     updated_at(&mut reply, snapshot);
     let headers = reply.headers_mut();
     set_text(headers, ETAG, etag);
-    headers.insert(VARY, fixed!("X-Environment-Key, Origin"));
+    // By encoding, because hosts and CDNs pack it.
+    headers.insert(VARY, fixed!("X-Environment-Key, Origin, Accept-Encoding"));
     match side {
         Side::Server => {
             headers.insert(CACHE_CONTROL, fixed!("private, no-cache"));
@@ -193,6 +195,7 @@ fn flags_head(snapshot: &Snapshot, side: Side, etag: &str) -> HeaderMap {
                 CACHE_TAG.clone(),
                 &cache_tag(snapshot.environment_key()),
             );
+            cors::open_to_all(headers);
         }
     }
     std::mem::take(headers)

@@ -186,8 +186,8 @@ fn listed(headers: &HeaderMap, name: &str) -> Option<Vec<String>> {
                 part.trim()
                     .replace("X_ENVIRONMENT_KEY", "X-Environment-Key")
             })
-            // Names a header that Flagsmith itself ignores here.
-            .filter(|part| part != "Authorization")
+            // Flagsmith ignores the one here itself, and leaves the other to what packs its answers.
+            .filter(|part| part != "Authorization" && part != "Accept-Encoding")
             .collect(),
         _ => vec![value.to_owned()],
     };
