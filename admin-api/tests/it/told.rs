@@ -115,8 +115,11 @@ async fn edits_of_people_reach_an_edge_that_was_away_too() {
     let (t, served, ann, _world) = start().await;
     let mut edge = RemoteEdge::start().await;
     target(&t, &edge.url()).await;
+    // As the API does when a target is made: nobody else says that there is a new one.
+    let look = "select count(enqueue_job('reconcile', id::text, jsonb_build_object('target_id', id), now())) from edge_target";
+    t.sql().await.execute(look, &[]).await.unwrap();
 
-    // Made by a person before the edge has ever heard of the environment.
+    // Made by a person, perhaps before the edge has ever heard of the environment.
     let body = json!({"identifier": "alice"});
     let alice = ann.post(IDENTITIES, body).await.expect(201)["id"].clone();
     let path = format!("{IDENTITIES}{alice}/traits/");
