@@ -90,6 +90,9 @@ struct Section<'a> {
     publication: &'a Publication,
     document: &'a Document,
     fragments: &'a Fragments<'a>,
+    /// For each feature whether only server-side keys see it.
+    server_only: Vec<bool>,
+    hides_disabled: bool,
     texts: Pool,
     tables: Vec<(Part, Vec<u8>)>,
     header: Vec<(usize, Vec<u8>)>,
@@ -97,10 +100,18 @@ struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn new(publication: &'a Publication, fragments: &'a Fragments<'a>) -> Self {
+        let document = &publication.document;
+        let ids = &document.project.server_key_only_feature_ids;
+        let ids: BTreeSet<i64> = ids.iter().copied().collect();
+        let features = document.feature_states.iter();
         let mut section = Self {
             publication,
-            document: &publication.document,
+            document,
             fragments,
+            server_only: features
+                .map(|state| ids.contains(&state.feature.id))
+                .collect(),
+            hides_disabled: settings(document) & flag::HIDE_DISABLED_FLAGS != 0,
             texts: Pool::after(layout::HEADER),
             tables: Vec::new(),
             header: Vec::new(),
@@ -145,7 +156,6 @@ impl<'a> Section<'a> {
 
     /// The bodies of `GET /flags/` for both sides, and the features within.
     fn write_features(&mut self, warnings: &mut Vec<String>) {
-        let server_only = self.server_only();
         let states = &self.document.feature_states;
         let flags: Vec<Flag> = states
             .iter()
@@ -154,7 +164,7 @@ impl<'a> Section<'a> {
         let is_shown = |number: usize| self.is_shown(&states[number]);
 
         let (server, places) = body(&flags, is_shown);
-        let for_clients = |number: usize| is_shown(number) && !server_only[number];
+        let for_clients = |number: usize| is_shown(number) && !self.server_only[number];
         let (client, _) = body(&flags, for_clients);
         let server_body = self.text(Part::ServerBody, &server);
         let server_etag = self.text(Part::ServerEtag, etag(&server).as_bytes());
@@ -170,7 +180,7 @@ impl<'a> Section<'a> {
         let mut records = Writer::default();
         let mut names = Vec::with_capacity(states.len());
         for (((state, flag), place), server_only) in
-            states.iter().zip(&flags).zip(places).zip(server_only)
+            states.iter().zip(&flags).zip(places).zip(&self.server_only)
         {
             let name = &state.feature.name;
             let lower_case = layout::lower_case(name);
@@ -200,7 +210,7 @@ impl<'a> Section<'a> {
                 .span(self.texts.add(name))
                 .span(options)
                 .i64(state.feature.id)
-                .u32(u32::from(server_only))
+                .u32(u32::from(*server_only))
                 .span(Span {
                     at: at + flag.value.at,
                     len: flag.value.len,
@@ -210,18 +220,8 @@ impl<'a> Section<'a> {
         self.part(Part::Features, &records.0);
     }
 
-    /// For each feature whether only server-side keys see it.
-    fn server_only(&self) -> Vec<bool> {
-        let ids = &self.document.project.server_key_only_feature_ids;
-        let ids: BTreeSet<i64> = ids.iter().copied().collect();
-        let states = self.document.feature_states.iter();
-        states
-            .map(|state| ids.contains(&state.feature.id))
-            .collect()
-    }
-
     fn is_shown(&self, state: &FeatureState) -> bool {
-        state.enabled || settings(self.document) & flag::HIDE_DISABLED_FLAGS == 0
+        state.enabled || !self.hides_disabled
     }
 
     /// What every state comes to, in the order of the plan. Flags that follow each other in many answers do
@@ -269,7 +269,7 @@ impl<'a> Section<'a> {
                 is_split: flag.len > 0 && !state.multivariate_feature_state_values.is_empty(),
             });
         let outcomes: Vec<Outcome> = outcomes.collect();
-        let stretches = Stretches::find(plan, &self.server_only(), &outcomes);
+        let stretches = Stretches::find(plan, &self.server_only, &outcomes);
         let mut ends = Writer::default();
         for end in stretches.ends {
             ends.u32(end);

@@ -42,8 +42,8 @@ impl Stretches {
             .collect();
         // A feature that is there twice shares the states that override it, which have one length each.
         let mut seen = BTreeSet::new();
-        let all = choices.iter().flatten();
-        let is_shared = all.fold(false, |shared, (_, state)| !seen.insert(state) || shared);
+        let mut all = choices.iter().flatten();
+        let is_shared = !all.all(|(_, state)| seen.insert(state));
         for number in (0..choices.len()).rev() {
             let next = choices.get(number + 1).filter(|next| {
                 let mut pairs = choices[number].iter().zip(*next);
