@@ -131,7 +131,7 @@ pub async fn pack(accepted: Accepted, mut reply: Response<Bytes>) -> Response<By
     if !varies_by_encoding(headers) {
         headers.append(VARY, BY_ENCODING);
     }
-    let is_kept = reply.headers().contains_key(ETAG);
+    let is_kept = headers.contains_key(ETAG);
     let preferred = if is_kept {
         Encoding::Brotli
     } else {

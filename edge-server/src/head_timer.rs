@@ -4,7 +4,6 @@
 //! runtime's timers and out again each time. Here a connection has one of those for as long as it lasts: when that
 //! runs out, it is set to what is due by then.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 
 /// The timer of one HTTP/1 connection: one of its sleeps is waited for at a time.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct HeadTimer {
     alarm: Arc<Alarm>,
 }
@@ -62,12 +61,6 @@ impl Future for HeadSleep {
             }
             alarm.as_mut().reset(deadline);
         }
-    }
-}
-
-impl fmt::Debug for HeadTimer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeadTimer").finish_non_exhaustive()
     }
 }
 

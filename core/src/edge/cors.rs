@@ -66,7 +66,7 @@ pub(super) fn restrict(reply: &mut Response<Bytes>, request: &HeaderMap, origins
         return;
     }
     let headers = reply.headers_mut();
-    headers.remove("cdn-cache-control");
+    headers.remove(&reply::CDN_CACHE_CONTROL);
     let origin = request
         .get(ORIGIN)
         .filter(|origin| origins.iter().any(|allowed| allowed.as_str() == *origin));
