@@ -82,6 +82,12 @@ pub(crate) async fn target(sql: &Client, name: &str, edge: &RemoteEdge) {
     .unwrap();
 }
 
+/// Has every target asked what it holds, as the API does when one is made.
+pub(crate) async fn look_at_targets(sql: &Client) {
+    let job = "select count(enqueue_job('reconcile', id::text, jsonb_build_object('target_id', id), now())) from edge_target";
+    sql.execute(job, &[]).await.unwrap();
+}
+
 /// Waits until every edge answers what the database says; tells how long that took.
 pub(crate) async fn converge(
     world: &World,

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use yardarm::app::Clock;
 
 use crate::app::{TestApp, serve};
-use crate::convergence::{Mortal, target};
+use crate::convergence::{Mortal, look_at_targets, target};
 use crate::deliveries::{batch, deliver_as, seen};
 use crate::edge::{RemoteEdge, SECRET};
 use crate::told::until_traits;
@@ -68,8 +68,7 @@ async fn what_is_stored_at_one_edge_reaches_the_others_and_those_that_come_later
     // Another joins.
     let other = RemoteEdge::start_from(Some(home)).await;
     target(&sql, "other", &other).await;
-    let job = "select count(enqueue_job('reconcile', id::text, jsonb_build_object('target_id', id), now())) from edge_target";
-    number(&t, job).await;
+    look_at_targets(&sql).await;
     until_traits(&other, "ann", &[("old", text("x")), ("plan", text("pro"))]).await;
 
     // Both change her, and each hears of the other: a deletion, too.

@@ -15,6 +15,7 @@ use yardarm_core::edge::signature;
 use yardarm_core::time::Timestamp;
 
 use crate::app::{Person, TestApp};
+use crate::convergence::look_at_targets;
 use crate::edge::{RemoteEdge, SECRET};
 use crate::mounted::Served;
 use crate::world::World;
@@ -115,9 +116,8 @@ async fn edits_of_people_reach_an_edge_that_was_away_too() {
     let (t, served, ann, _world) = start().await;
     let mut edge = RemoteEdge::start().await;
     target(&t, &edge.url()).await;
-    // As the API does when a target is made: nobody else says that there is a new one.
-    let look = "select count(enqueue_job('reconcile', id::text, jsonb_build_object('target_id', id), now())) from edge_target";
-    t.sql().await.execute(look, &[]).await.unwrap();
+    // Nobody else says that there is a new one.
+    look_at_targets(&t.sql().await).await;
 
     // Made by a person, perhaps before the edge has ever heard of the environment.
     let body = json!({"identifier": "alice"});
